@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* lane.c - see lane.h. */
+#include "image/lane.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <qcow2.h>
+
+/* More calls at once than this (threads waiting in slow sources, say) make lanes for themselves, which
+ * go when they are done. */
+enum { MIN_PLACES = 16, MAX_PLACES = 256 };
+
+/* Idle places stand a cache line apart. */
+enum { STRIDE = Q2_CACHE_LINE / sizeof(_Atomic(struct q2_lane *)) };
+
+static unsigned count_places(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_CONF);
+    unsigned places = MIN_PLACES;
+
+    while (places < MAX_PLACES && (long)places < processors) {
+        places *= 2;
+    }
+    return places;
+}
+
+int q2_lanes_init(struct q2_lanes *lanes)
+{
+    memset(lanes, 0, sizeof *lanes);
+    lanes->places = count_places();
+    lanes->idle = aligned_alloc(Q2_CACHE_LINE, (size_t)lanes->places * Q2_CACHE_LINE);
+    lanes->all = calloc(lanes->places, sizeof *lanes->all);
+    if (lanes->idle == NULL || lanes->all == NULL) {
+        q2_lanes_deinit(lanes);
+        return QCOW2_E_NOMEM;
+    }
+    for (unsigned i = 0; i < lanes->places * STRIDE; i++) {
+        atomic_init(&lanes->idle[i], NULL);
+    }
+    return 0;
+}
+
+static void lane_destroy(struct q2_lane *lane)
+{
+    q2_decoder_deinit(&lane->decoder);
+    free(lane->compressed.bytes);
+    free(lane->cluster.bytes);
+    free(lane);
+}
+
+void q2_lanes_deinit(struct q2_lanes *lanes)
+{
+    for (unsigned i = 0; lanes->all != NULL && i < lanes->places; i++) {
+        struct q2_lane *lane = atomic_load(&lanes->all[i]);
+
+        if (lane != NULL) {
+            lane_destroy(lane);
+        }
+    }
+    free(lanes->all);
+    free(lanes->idle);
+    lanes->all = NULL;
+    lanes->idle = NULL;
+}
+
+/* Where to look first. Any answer is right; a different one for each running thread is fast. */
+static unsigned home(const struct q2_lanes *lanes)
+{
+#ifdef __linux__
+    int cpu = sched_getcpu();
+
+    if (cpu >= 0) {
+        return (unsigned)cpu & (lanes->places - 1);
+    }
+#endif
+    pthread_t self = pthread_self();
+    unsigned char bytes[sizeof self];
+    unsigned hash = 0;
+
+    memcpy(bytes, &self, sizeof self);
+    for (size_t i = 0; i < sizeof self; i++) {
+        hash = hash * 31 + bytes[i];
+    }
+    return (hash ^ hash >> 12) & (lanes->places - 1);
+}
+
+static struct q2_lane *lane_create(void)
+{
+    size_t bytes = (sizeof(struct q2_lane) + Q2_CACHE_LINE - 1) / Q2_CACHE_LINE * Q2_CACHE_LINE;
+    struct q2_lane *lane = aligned_alloc(Q2_CACHE_LINE, bytes);
+
+    if (lane == NULL) {
+        return NULL;
+    }
+    memset(lane, 0, bytes);
+    for (int i = 0; i < Q2_COUNTERS; i++) {
+        atomic_init(&lane->counters[i], 0);
+    }
+    lane->last_table_slot = UINT32_MAX;
+    lane->last_cluster_slot = UINT32_MAX;
+    q2_decoder_init(&lane->decoder);
+    return lane;
+}
+
+/* A lane that finds a place among `all` is kept until close; false if there is none left. */
+static bool keep(struct q2_lanes *lanes, struct q2_lane *lane)
+{
+    for (unsigned i = 0; i < lanes->places; i++) {
+        struct q2_lane *none = NULL;
+
+        if (atomic_load_explicit(&lanes->all[i], memory_order_relaxed) == NULL &&
+            atomic_compare_exchange_strong(&lanes->all[i], &none, lane)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static _Atomic(struct q2_lane *) *place_at(const struct q2_lanes *lanes, unsigned i)
+{
+    return &lanes->idle[(i & (lanes->places - 1)) * STRIDE];
+}
+
+struct q2_lane *q2_lane_check_out(struct q2_lanes *lanes)
+{
+    unsigned at = home(lanes);
+    struct q2_lane *lane;
+
+    for (unsigned i = 0; i < lanes->places; i++) {
+        _Atomic(struct q2_lane *) *place = place_at(lanes, at + i);
+
+        /* A look before the exchange: lanes in use must not cost a write to a line of theirs. */
+        if (atomic_load_explicit(place, memory_order_relaxed) != NULL &&
+            (lane = atomic_exchange_explicit(place, NULL, memory_order_acquire)) != NULL) {
+            lane->place = at + i;
+            lane->held_bytes = 0;
+            return lane;
+        }
+    }
+    lane = lane_create();
+    if (lane != NULL) {
+        lane->place = at;
+        lane->kept = keep(lanes, lane);
+    }
+    return lane;
+}
+
+static void retire(struct q2_lanes *lanes, struct q2_lane *lane)
+{
+    for (int i = 0; i < Q2_COUNTERS; i++) {
+        atomic_fetch_add_explicit(&lanes->retired[i],
+                                  atomic_load_explicit(&lane->counters[i], memory_order_relaxed),
+                                  memory_order_relaxed);
+    }
+    lane_destroy(lane);
+}
+
+void q2_lane_check_in(struct q2_lanes *lanes, struct q2_lane *lane)
+{
+    if (!lane->kept) {
+        retire(lanes, lane);
+        return;
+    }
+    /* There are as many places as lanes that are kept, so one is free; others may be quicker to it. */
+    for (unsigned i = lane->place;; i++) {
+        _Atomic(struct q2_lane *) *place = place_at(lanes, i);
+        struct q2_lane *none = NULL;
+
+        if (atomic_load_explicit(place, memory_order_relaxed) == NULL &&
+            atomic_compare_exchange_strong_explicit(place, &none, lane, memory_order_release,
+                                                    memory_order_relaxed)) {
+            return;
+        }
+    }
+}
+
+uint64_t q2_lanes_sum(const struct q2_lanes *lanes, enum q2_counter counter)
+{
+    uint64_t sum = atomic_load_explicit(&lanes->retired[counter], memory_order_relaxed);
+
+    for (unsigned i = 0; i < lanes->places; i++) {
+        const struct q2_lane *lane = atomic_load_explicit(&lanes->all[i], memory_order_acquire);
+
+        if (lane != NULL) {
+            sum += atomic_load_explicit(&lane->counters[counter], memory_order_relaxed);
+        }
+    }
+    return sum;
+}
+
+bool q2_scratch_reserve(struct q2_scratch *scratch, size_t n)
+{
+    if (scratch->capacity < n) {
+        /* The old content is not wanted, so this is no realloc. */
+        free(scratch->bytes);
+        scratch->bytes = malloc(n);
+        scratch->capacity = scratch->bytes != NULL ? n : 0;
+    }
+    return scratch->bytes != NULL;
+}

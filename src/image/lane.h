@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* lane.h - what one running call needs for itself: counters, scratch memory,
+ * decoders.
+ *
+ * A public call checks a lane out, has it alone until it checks it in, and so
+ * counts, decodes and fills buffers without a lock or a shared cache line. There
+ * is about one lane for each processor; a thread starts looking at the lane of
+ * the processor it runs on, so one exchange on a line that nobody else touches
+ * is all the synchronisation a call pays for. */
+#ifndef Q2_IMAGE_LANE_H
+#define Q2_IMAGE_LANE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/codec.h"
+
+enum q2_counter {
+    Q2_READS,
+    Q2_BYTES_READ,
+    Q2_CLUSTER_HOLES,
+    Q2_CLUSTER_STANDARD,
+    Q2_CLUSTER_COMPRESSED,
+    Q2_L2_HITS,
+    Q2_L2_MISSES,
+    Q2_COMP_HITS,
+    Q2_COMP_MISSES,
+    Q2_SOURCE_READS,
+    Q2_SOURCE_BYTES,
+    Q2_COUNTERS
+};
+
+enum { Q2_CACHE_LINE = 64 };
+
+/* A piece of scratch memory that grows when it must and is kept for the next call. */
+struct q2_scratch {
+    uint8_t *bytes;
+    size_t capacity;
+};
+
+struct q2_lane {
+    /* Written by the holder alone, read by anyone who asks for statistics. */
+    _Atomic uint64_t counters[Q2_COUNTERS];
+    /* The cache slots used last: using them again at once says nothing about their being popular. */
+    uint32_t last_table_slot;
+    uint32_t last_cluster_slot;
+    struct q2_scratch compressed; /* bytes as they are in the file */
+    struct q2_scratch cluster;    /* one decoded cluster */
+    struct q2_decoder decoder;
+    /* Which part of which file `compressed` holds, valid within one call. */
+    unsigned held_depth;
+    uint64_t held_off;
+    size_t held_bytes;
+    unsigned place; /* where it was idle last */
+    bool kept;      /* until close; others go when they are checked in */
+};
+
+struct q2_lanes {
+    _Atomic(struct q2_lane *) *idle;       /* places, each with a lane or NULL; lines apart */
+    unsigned places;                       /* a power of two */
+    _Atomic(struct q2_lane *) *all;        /* every lane ever kept, for statistics; `places` long */
+    _Atomic uint64_t retired[Q2_COUNTERS]; /* counts of lanes that were not kept */
+};
+
+int q2_lanes_init(struct q2_lanes *lanes);
+void q2_lanes_deinit(struct q2_lanes *lanes);
+
+/* NULL if there is no memory for one. */
+struct q2_lane *q2_lane_check_out(struct q2_lanes *lanes);
+void q2_lane_check_in(struct q2_lanes *lanes, struct q2_lane *lane);
+
+uint64_t q2_lanes_sum(const struct q2_lanes *lanes, enum q2_counter counter);
+
+/* One writer at a time makes a plain addition exact; the atomic is there for the readers. */
+static inline void q2_lane_count(struct q2_lane *lane, enum q2_counter counter, uint64_t n)
+{
+    uint64_t now = atomic_load_explicit(&lane->counters[counter], memory_order_relaxed);
+
+    atomic_store_explicit(&lane->counters[counter], now + n, memory_order_relaxed);
+}
+
+/* At least n bytes, content not kept; false if there is no memory. */
+bool q2_scratch_reserve(struct q2_scratch *scratch, size_t n);
+
+#endif

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* lookup.c - the one walk that answers "where does this guest byte live?".
+ * Reads, extents and everything else that asks come through here. It follows
+ * L1 and L2 entries and the chain of files; it never touches data. */
+#include "image/image.h"
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "format/layout.h"
+
+/* How many words of an L2 table are taken at a time: more than most reads need, few enough to be
+ * cheap where every cluster is a run of its own. */
+enum { BATCH_WORDS = 32 };
+
+/* How many L1 entries without a table are passed over in one call. */
+enum { MAX_L1_STEPS = 65536 };
+
+static int l1_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_layer *layer,
+                   uint64_t index, uint64_t *words_ret, struct qcow2_error *err)
+{
+    if (layer->l1.resident != NULL) {
+        *words_ret = layer->l1.resident[index];
+        return 1;
+    }
+    return q2_table_read(image, lane, layer, layer->l1.host_off + index * 8, 1, words_ret,
+                         "L1 table", err);
+}
+
+/* A run without any L2 table, joined with the L1 entries behind it that have none either. */
+static void lookup_without_table(struct qcow2_image *image, struct q2_lane *lane,
+                                 const struct q2_layer *layer, uint64_t guest_off,
+                                 uint64_t max_bytes, struct q2_run *run)
+{
+    unsigned span_bits = layer->geometry.cluster_bits + layer->geometry.l2_bits;
+    uint64_t first = guest_off >> span_bits, last = (guest_off + max_bytes - 1) >> span_bits;
+    uint64_t next = first + 1, entry;
+
+    /* A table may be shorter than its disk: a snapshot's is, if the disk grew after it. */
+    while (next <= last && next < layer->l1.entries && next - first < MAX_L1_STEPS) {
+        /* An entry that cannot be read is a matter for the read that needs it. */
+        if (l1_read(image, lane, layer, next, &entry, NULL) < 0 || (entry & Q2_OFFSET_MASK) != 0) {
+            break;
+        }
+        next++;
+    }
+    *run = (struct q2_run){
+        .kind = Q2_UNALLOCATED,
+        .layer = layer,
+        .host_off = Q2_NO_HOST,
+        .length_bytes =
+            next > last || next >= layer->l1.entries ? max_bytes : (next << span_bits) - guest_off,
+    };
+}
+
+/* One L2 table and a place in it. */
+struct cursor {
+    uint64_t table_off; /* in the file */
+    uint64_t index;     /* of the entry */
+    uint64_t guest_off; /* of the entry's cluster */
+};
+
+static int fail_entry(const struct q2_layer *layer, const struct cursor *at, uint64_t entry,
+                      enum q2_fault fault, struct qcow2_error *err)
+{
+    unsigned entry_bytes = layer->geometry.extended ? 16 : 8;
+
+    return q2_error_set_at(err, QCOW2_E_CORRUPT, at->table_off + at->index * entry_bytes,
+                           "L2 entry %llu (0x%016llx) of the table at 0x%llx is broken: %s",
+                           (unsigned long long)at->index, (unsigned long long)entry,
+                           (unsigned long long)at->table_off, q2_fault_text(fault));
+}
+
+static void start_run(const struct q2_layer *layer, const struct q2_mapping *m, uint64_t entry,
+                      uint64_t in_cluster, uint64_t subcluster_end, struct q2_run *run)
+{
+    *run = (struct q2_run){
+        .kind = m->kind,
+        .layer = layer,
+        .length_bytes = subcluster_end - in_cluster,
+        .host_off = m->host_off,
+    };
+    if (m->kind == Q2_COMPRESSED) {
+        run->compressed_bytes = m->compressed_bytes;
+        run->cluster_skip = (uint32_t)in_cluster;
+        run->descriptor = entry & ~Q2_ENTRY_COPIED;
+    } else if (m->host_off != Q2_NO_HOST) {
+        run->host_off += in_cluster;
+    }
+}
+
+/* Whether m, which begins where the run ends, is more of the same. */
+static bool continues(const struct q2_run *run, const struct q2_mapping *m)
+{
+    if (m->fault != Q2_FAULT_NONE || m->kind != run->kind || run->kind == Q2_COMPRESSED) {
+        return false;
+    }
+    return run->host_off == Q2_NO_HOST
+               ? m->host_off == Q2_NO_HOST
+               : m->host_off != Q2_NO_HOST && m->host_off == run->host_off + run->length_bytes;
+}
+
+/* Decodes entries from `at` on until the run ends or is max_bytes long. */
+static int lookup_in_table(struct qcow2_image *image, struct q2_lane *lane,
+                           const struct q2_layer *layer, struct cursor at, uint64_t in_cluster,
+                           uint64_t max_bytes, struct q2_run *run, struct qcow2_error *err)
+{
+    const struct q2_geometry *g = &layer->geometry;
+    const uint64_t cluster_bytes = UINT64_C(1) << g->cluster_bits;
+    const unsigned words_per_entry = g->extended ? 2 : 1;
+    unsigned subcluster = (unsigned)(in_cluster >> g->subcluster_bits);
+    bool started = false;
+
+    while (at.index >> g->l2_bits == 0) {
+        uint64_t words[BATCH_WORDS];
+        uint64_t done = started ? run->length_bytes : 0;
+        uint64_t clusters =
+            q2_min_u64(q2_blocks_for(in_cluster + (max_bytes - done), g->cluster_bits),
+                       (UINT64_C(1) << g->l2_bits) - at.index);
+        unsigned want = (unsigned)q2_min_u64(clusters * words_per_entry, BATCH_WORDS);
+        int n = q2_table_read(image, lane, layer, at.table_off + at.index * words_per_entry * 8,
+                              want, words, "L2 table", started ? NULL : err);
+
+        if (n < 0) {
+            /* What has been found stands; the next look at this place says what is wrong. */
+            return started ? 0 : n;
+        }
+        for (int i = 0; i < n; i += (int)words_per_entry) {
+            struct q2_mapping m =
+                q2_l2_decode(g, words[i], g->extended ? words[i + 1] : 0, subcluster, at.guest_off);
+            uint64_t end = (uint64_t)(subcluster + m.subclusters) << g->subcluster_bits;
+
+            if (!started) {
+                if (m.fault != Q2_FAULT_NONE) {
+                    return fail_entry(layer, &at, words[i], m.fault, err);
+                }
+                start_run(layer, &m, words[i], in_cluster, end, run);
+                started = true;
+            } else if (continues(run, &m)) {
+                run->length_bytes += end;
+                q2_lane_count(lane, Q2_L2_HITS, i > 0);
+            } else {
+                return 0;
+            }
+            if (end < cluster_bytes || run->length_bytes >= max_bytes ||
+                run->kind == Q2_COMPRESSED) {
+                return 0;
+            }
+            in_cluster = 0;
+            subcluster = 0;
+            at.index++;
+            at.guest_off += cluster_bytes;
+        }
+    }
+    return 0;
+}
+
+/* The L2 table for an L1 entry that names one, checked. */
+static int check_table(const struct q2_layer *layer, uint64_t l1_index, uint64_t table_off,
+                       struct qcow2_error *err)
+{
+    uint64_t cluster_bytes = UINT64_C(1) << layer->geometry.cluster_bits;
+
+    if ((table_off & (cluster_bytes - 1)) != 0) {
+        return q2_error_set_at(err, QCOW2_E_CORRUPT, table_off,
+                               "L2 table at 0x%llx (L1 entry %llu) is not aligned to a cluster",
+                               (unsigned long long)table_off, (unsigned long long)l1_index);
+    }
+    return q2_window_check(&layer->file, table_off, cluster_bytes, "L2 table", err);
+}
+
+static int lookup_in_layer(struct qcow2_image *image, struct q2_lane *lane,
+                           const struct q2_layer *layer, uint64_t guest_off, uint64_t max_bytes,
+                           struct q2_run *run, struct qcow2_error *err)
+{
+    const struct q2_geometry *g = &layer->geometry;
+    uint64_t cluster = guest_off >> g->cluster_bits;
+    uint64_t l1_index = cluster >> g->l2_bits;
+    uint64_t entry = 0;
+    struct cursor at;
+    int r;
+
+    if (l1_index < layer->l1.entries &&
+        (r = l1_read(image, lane, layer, l1_index, &entry, err)) < 0) {
+        return r;
+    }
+    at.table_off = entry & Q2_OFFSET_MASK;
+    if (at.table_off == 0) {
+        lookup_without_table(image, lane, layer, guest_off, max_bytes, run);
+        return 0;
+    }
+    if ((r = check_table(layer, l1_index, at.table_off, err)) < 0) {
+        return r;
+    }
+    at.index = cluster & ((UINT64_C(1) << g->l2_bits) - 1);
+    at.guest_off = cluster << g->cluster_bits;
+    r = lookup_in_table(image, lane, layer, at, guest_off - at.guest_off, max_bytes, run, err);
+    run->length_bytes = q2_min_u64(run->length_bytes, max_bytes);
+    return r;
+}
+
+int q2_lookup(struct qcow2_image *image, struct q2_lane *lane, uint64_t guest_off,
+              uint64_t max_bytes, struct q2_run *run_ret, struct qcow2_error *err)
+{
+    for (unsigned depth = 0;; depth++) {
+        const struct q2_layer *layer = &image->layers[depth], *below = layer + 1;
+        int r = lookup_in_layer(image, lane, layer, guest_off, max_bytes, run_ret, err);
+
+        if (r < 0) {
+            q2_error_depth(err, (int)depth);
+            q2_error_guest(err, guest_off);
+            return r;
+        }
+        /* What nobody has, and what lies past the end of the disk below, is zeros here. */
+        if (run_ret->kind != Q2_UNALLOCATED || depth + 1 == image->n_layers ||
+            guest_off >= below->size_bytes) {
+            return 0;
+        }
+        max_bytes = q2_min_u64(run_ret->length_bytes, below->size_bytes - guest_off);
+    }
+}
+
+uint64_t q2_lookup_compressed_end(struct qcow2_image *image, struct q2_lane *lane,
+                                  const struct q2_run *run, uint64_t guest_off, uint64_t max_bytes,
+                                  uint64_t limit_bytes)
+{
+    const struct q2_layer *layer = run->layer;
+    const struct q2_geometry *g = &layer->geometry;
+    const unsigned words_per_entry = g->extended ? 2 : 1;
+    uint64_t cluster = (guest_off >> g->cluster_bits) + 1;
+    uint64_t index = cluster & ((UINT64_C(1) << g->l2_bits) - 1);
+    uint64_t from = run->host_off, end = from + run->compressed_bytes, entry, words[BATCH_WORDS];
+    int n;
+
+    /* The rest of this table block is enough; index 0 would be another table. */
+    if (index == 0 || (max_bytes >> g->cluster_bits) == 0 ||
+        l1_read(image, lane, layer, cluster >> g->l2_bits, &entry, NULL) < 0) {
+        return end;
+    }
+    n = q2_table_read(image, lane, layer, (entry & Q2_OFFSET_MASK) + index * words_per_entry * 8,
+                      (unsigned)q2_min_u64(q2_min_u64(max_bytes >> g->cluster_bits,
+                                                      (UINT64_C(1) << g->l2_bits) - index) *
+                                               words_per_entry,
+                                           BATCH_WORDS),
+                      words, "L2 table", NULL);
+    for (int i = 0; i < n; i += (int)words_per_entry) {
+        struct q2_mapping m = q2_l2_decode(g, words[i], 0, 0, 0);
+        uint64_t next_end = m.host_off + m.compressed_bytes;
+
+        /* Streams lie back to back, sharing sectors; anything else ends the batch. */
+        if (m.kind != Q2_COMPRESSED || m.fault != Q2_FAULT_NONE || m.host_off < from ||
+            m.host_off > end || next_end - from > limit_bytes) {
+            break;
+        }
+        end = next_end > end ? next_end : end;
+    }
+    return end;
+}

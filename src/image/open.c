@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* open.c - from options and a source to an image, and back. */
+#include "image/image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+#define DEFAULT_TABLE_CACHE_BYTES   (UINT64_C(8) << 20)
+#define DEFAULT_CLUSTER_CACHE_BYTES (UINT64_C(16) << 20)
+
+/* The caller's options in a struct of ours: what it did not know of is zero, and what we do not know of
+ * must be. */
+static int take_options(const struct qcow2_options *from, struct qcow2_options *options_ret,
+                        struct qcow2_error *err)
+{
+    const size_t known = sizeof *options_ret;
+    const uint32_t flags =
+        QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_METADATA_ONLY | QCOW2_OPEN_ZEROS_PAST_END;
+
+    *options_ret = (struct qcow2_options)QCOW2_OPTIONS_INIT;
+    if (from == NULL) {
+        return 0;
+    }
+    if (from->size < known) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the options' size of %zu bytes is below %zu",
+                            from->size, known);
+    }
+    for (size_t i = known; i < from->size; i++) {
+        if (((const unsigned char *)from)[i] != 0) {
+            return q2_error_set(err, QCOW2_E_ARGUMENT,
+                                "the options use byte %zu, which this version does not know", i);
+        }
+    }
+    memcpy(options_ret, from, known);
+    if ((from->flags & ~flags) != 0 || from->reserved != 0) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "the options' flags 0x%lx are not all known to this version",
+                            (unsigned long)from->flags);
+    }
+    return 0;
+}
+
+static uint64_t or_default(uint64_t value, uint64_t fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
+static int open_caches(struct qcow2_image *image, const struct qcow2_options *options,
+                       struct qcow2_error *err)
+{
+    if (q2_lanes_init(&image->lanes) < 0 ||
+        q2_cache_init(&image->tables,
+                      or_default(options->table_cache_bytes, DEFAULT_TABLE_CACHE_BYTES),
+                      Q2_TABLE_BLOCK_BYTES) < 0 ||
+        q2_cache_init(&image->clusters,
+                      or_default(options->cluster_cache_bytes, DEFAULT_CLUSTER_CACHE_BYTES),
+                      (size_t)1 << image->layers[0].geometry.cluster_bits) < 0) {
+        return q2_error_nomem(err);
+    }
+    return 0;
+}
+
+/* Everything after the source has been found to be one. */
+static int open_image(const struct qcow2_source *source, const struct qcow2_options *options,
+                      struct qcow2_image **image_ret, struct qcow2_error *err)
+{
+    struct qcow2_image *image = calloc(1, sizeof *image);
+    int r;
+
+    if (image != NULL) {
+        image->layers = calloc(1, sizeof *image->layers);
+    }
+    if (image == NULL || image->layers == NULL) {
+        free(image);
+        if (source->close != NULL) {
+            source->close(source->ctx);
+        }
+        return q2_error_nomem(err);
+    }
+    image->flags = options->flags;
+    if ((r = q2_layer_open(&image->layers[0], source, 0, options->flags, err)) == 0) {
+        image->n_layers = 1;
+        image->size_bytes = image->layers[0].size_bytes;
+        if ((options->flags & QCOW2_OPEN_METADATA_ONLY) == 0) {
+            r = open_caches(image, options, err);
+        }
+    }
+    if (r < 0) {
+        qcow2_close(image);
+        return r;
+    }
+    *image_ret = image;
+    return 0;
+}
+
+int qcow2_open_source(const struct qcow2_source *source, const struct qcow2_options *options,
+                      struct qcow2_image **image_ret, struct qcow2_error *err)
+{
+    struct qcow2_options known;
+    int r;
+
+    if (image_ret != NULL) {
+        *image_ret = NULL;
+    }
+    if (source == NULL || source->size < sizeof *source || source->read_at == NULL) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "the source is NULL, of a wrong size, or has no read_at");
+    }
+    if (image_ret == NULL) {
+        r = q2_error_set(err, QCOW2_E_ARGUMENT, "there is nowhere to put the image");
+    } else {
+        r = take_options(options, &known, err);
+    }
+    if (r < 0) {
+        if (source->close != NULL) {
+            source->close(source->ctx);
+        }
+        return r;
+    }
+    return open_image(source, &known, image_ret, err);
+}
+
+int qcow2_open(const char *path, const struct qcow2_options *options,
+               struct qcow2_image **image_ret, struct qcow2_error *err)
+{
+    struct qcow2_source source;
+    int r;
+
+    if (image_ret != NULL) {
+        *image_ret = NULL;
+    }
+    if ((r = qcow2_source_from_path(path, &source, err)) < 0) {
+        return r;
+    }
+    return qcow2_open_source(&source, options, image_ret, err);
+}
+
+void qcow2_close(struct qcow2_image *image)
+{
+    if (image == NULL) {
+        return;
+    }
+    q2_cache_deinit(&image->tables);
+    q2_cache_deinit(&image->clusters);
+    q2_lanes_deinit(&image->lanes);
+    for (unsigned i = 0; i < image->n_layers; i++) {
+        q2_layer_close(&image->layers[i]);
+    }
+    free(image->layers);
+    free(image);
+}
+
+uint64_t qcow2_size(const struct qcow2_image *image)
+{
+    return image != NULL ? image->size_bytes : 0;
+}
+
+int q2_image_check_readable(const struct qcow2_image *image, struct qcow2_error *err)
+{
+    if (image == NULL) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image is NULL");
+    }
+    if ((image->flags & QCOW2_OPEN_METADATA_ONLY) != 0) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image was opened for metadata only");
+    }
+    return 0;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* read.c - qcow2_pread: a range of the virtual disk, run by run. */
+#include "image/image.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+/* A read longer than this, and than four clusters, is a stream: what it decodes is not kept. */
+#define STREAM_BYTES (UINT64_C(256) << 10)
+
+static uint64_t clusters_touched(const struct q2_layer *layer, uint64_t guest_off, size_t n)
+{
+    unsigned cluster_bits = layer->geometry.cluster_bits;
+
+    return ((guest_off + n - 1) >> cluster_bits) - (guest_off >> cluster_bits) + 1;
+}
+
+static int read_stored(struct q2_lane *lane, const struct q2_run *run, void *buf, size_t n,
+                       struct qcow2_error *err)
+{
+    q2_lane_count(lane, Q2_SOURCE_READS, 1);
+    q2_lane_count(lane, Q2_SOURCE_BYTES, n);
+    return q2_window_read(&run->layer->file, buf, n, run->host_off, "data", err);
+}
+
+/* One run, or what of it the caller wants. ahead_bytes: how much more this call will read. */
+static int read_run(struct qcow2_image *image, struct q2_lane *lane, const struct q2_run *run,
+                    void *buf, size_t n, uint64_t guest_off, uint64_t ahead_bytes, bool keep,
+                    struct qcow2_error *err)
+{
+    uint64_t clusters = clusters_touched(run->layer, guest_off, n);
+
+    switch (run->kind) {
+    case Q2_NORMAL:
+        q2_lane_count(lane, Q2_CLUSTER_STANDARD, clusters);
+        return read_stored(lane, run, buf, n, err);
+    case Q2_COMPRESSED:
+        q2_lane_count(lane, Q2_CLUSTER_COMPRESSED, clusters);
+        return q2_compressed_read(image, lane, run, buf, n, guest_off, ahead_bytes, keep, err);
+    case Q2_UNALLOCATED:
+    case Q2_ZERO:
+        break;
+    }
+    q2_lane_count(lane, Q2_CLUSTER_HOLES, clusters);
+    memset(buf, 0, n);
+    return 0;
+}
+
+static int read_range(struct qcow2_image *image, struct q2_lane *lane, char *buf, size_t count,
+                      uint64_t guest_off, struct qcow2_error *err)
+{
+    uint64_t cluster_bytes = UINT64_C(1) << image->layers[0].geometry.cluster_bits;
+    bool keep = count <= STREAM_BYTES || count <= 4 * cluster_bytes;
+
+    while (count > 0) {
+        struct q2_run run;
+        size_t n;
+        int r;
+
+        if ((r = q2_lookup(image, lane, guest_off, count, &run, err)) < 0) {
+            return r;
+        }
+        n = (size_t)run.length_bytes;
+        if ((r = read_run(image, lane, &run, buf, n, guest_off, count - n, keep, err)) < 0) {
+            q2_error_depth(err, (int)run.layer->depth);
+            q2_error_guest(err, guest_off);
+            return r;
+        }
+        buf += n;
+        guest_off += n;
+        count -= n;
+    }
+    return 0;
+}
+
+ssize_t qcow2_pread(struct qcow2_image *image, void *buf, size_t count, uint64_t offset,
+                    struct qcow2_error *err)
+{
+    struct q2_lane *lane;
+    int r;
+
+    if ((r = q2_image_check_readable(image, err)) < 0) {
+        return r;
+    }
+    if ((buf == NULL && count > 0) || count > SSIZE_MAX) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the buffer is NULL or larger than SSIZE_MAX");
+    }
+    lane = q2_lane_check_out(&image->lanes);
+    if (lane == NULL) {
+        return q2_error_nomem(err);
+    }
+    q2_lane_count(lane, Q2_READS, 1);
+    if (offset >= image->size_bytes) {
+        count = 0;
+    } else {
+        count = (size_t)q2_min_u64(count, image->size_bytes - offset);
+    }
+    r = read_range(image, lane, buf, count, offset, err);
+    if (r == 0) {
+        q2_lane_count(lane, Q2_BYTES_READ, count);
+    }
+    q2_lane_check_in(&image->lanes, lane);
+    return r < 0 ? r : (ssize_t)count;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* table.c - words of L1 and L2 tables, through the table cache.
+ *
+ * Tables are cached as blocks of the file, not as tables: it takes no notice of
+ * where one ends, so all cluster sizes and all kinds of tables share one cache,
+ * and a 2 MiB table that one read needs a corner of costs 4 KiB. */
+#include "image/image.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/error.h"
+
+/* A block as it is in the file, zeros where the file has ended. */
+static int load_block(struct q2_lane *lane, const struct q2_layer *layer, uint64_t block,
+                      uint8_t *bytes, const char *what, struct qcow2_error *err)
+{
+    uint64_t host_off = block * Q2_TABLE_BLOCK_BYTES;
+    size_t existing = (size_t)q2_window_existing(&layer->file, host_off, Q2_TABLE_BLOCK_BYTES);
+    int r;
+
+    memset(bytes + existing, 0, Q2_TABLE_BLOCK_BYTES - existing);
+    if (existing == 0) {
+        return 0;
+    }
+    q2_lane_count(lane, Q2_SOURCE_READS, 1);
+    q2_lane_count(lane, Q2_SOURCE_BYTES, existing);
+    r = q2_window_read_existing(&layer->file, bytes, existing, host_off, what, err);
+    if (r < 0) {
+        q2_error_depth(err, (int)layer->depth);
+    }
+    return r;
+}
+
+static int read_words(struct q2_lane *lane, const struct q2_layer *layer, uint64_t host_off,
+                      unsigned n, uint64_t *words_ret, const char *what, struct qcow2_error *err)
+{
+    uint8_t bytes[Q2_TABLE_BLOCK_BYTES];
+    int r;
+
+    q2_lane_count(lane, Q2_SOURCE_READS, 1);
+    q2_lane_count(lane, Q2_SOURCE_BYTES, n * 8);
+    if ((r = q2_window_read_existing(&layer->file, bytes, n * 8, host_off, what, err)) < 0) {
+        q2_error_depth(err, (int)layer->depth);
+        return r;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        words_ret[i] = q2_load_be64(bytes + i * 8);
+    }
+    return (int)n;
+}
+
+int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_layer *layer,
+                  uint64_t host_off, unsigned n_words, uint64_t *words_ret, const char *what,
+                  struct qcow2_error *err)
+{
+    uint64_t block = host_off / Q2_TABLE_BLOCK_BYTES;
+    unsigned first = (unsigned)(host_off % Q2_TABLE_BLOCK_BYTES) / 8;
+    unsigned n = (unsigned)q2_min_u64(n_words, Q2_TABLE_BLOCK_WORDS - first);
+    struct q2_cache_key key = { .place = block, .owner = layer->depth };
+    uint8_t bytes[Q2_TABLE_BLOCK_BYTES];
+    int r;
+
+    if (q2_cache_get_words(&image->tables, key, first, n, words_ret, &lane->last_table_slot)) {
+        q2_lane_count(lane, Q2_L2_HITS, 1);
+        return (int)n;
+    }
+    q2_lane_count(lane, Q2_L2_MISSES, 1);
+    if (layer->file.size_bytes == UINT64_MAX) {
+        /* The block may reach past an end that nobody knows; the words asked for may not. */
+        return read_words(lane, layer, host_off, n, words_ret, what, err);
+    }
+    if ((r = load_block(lane, layer, block, bytes, what, err)) < 0) {
+        return r;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        words_ret[i] = q2_load_be64(bytes + (first + i) * 8);
+    }
+    q2_cache_put(&image->tables, key, bytes, true, &lane->last_table_slot);
+    return (int)n;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* file.c - sources that read through a file descriptor, with pread(2).
+ *
+ * The file is never mapped: one that is cut short while it is read would kill
+ * the process with SIGBUS instead of failing one read. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <qcow2.h>
+
+#include "base/error.h"
+
+struct file {
+    int fd;
+    int close_fd;
+    char name[];
+};
+
+static int file_read_at(void *ctx, void *buf, size_t count, uint64_t offset)
+{
+    const struct file *file = ctx;
+    char *to = buf;
+
+    if (offset > INT64_MAX || count > INT64_MAX - offset) {
+        return EOVERFLOW;
+    }
+    while (count > 0) {
+        ssize_t got = pread(file->fd, to, count, (off_t)offset);
+
+        if (got < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return errno;
+        }
+        if (got == 0) {
+            /* Within the size that open saw: the file has been cut short since. */
+            return EIO;
+        }
+        to += got;
+        count -= (size_t)got;
+        offset += (uint64_t)got;
+    }
+    return 0;
+}
+
+static int file_get_size(void *ctx, uint64_t *bytes_ret)
+{
+    const struct file *file = ctx;
+    /* The end of a block device is found by seeking, of a file as well. pread does not mind. */
+    off_t end = lseek(file->fd, 0, SEEK_END);
+
+    if (end < 0) {
+        return errno;
+    }
+    *bytes_ret = (uint64_t)end;
+    return 0;
+}
+
+static int file_get_fd(void *ctx)
+{
+    const struct file *file = ctx;
+
+    return file->fd;
+}
+
+static void file_close(void *ctx)
+{
+    struct file *file = ctx;
+
+    if (file->close_fd) {
+        (void)close(file->fd);
+    }
+    free(file);
+}
+
+/* Only what can be read at any offset, twice, with the same answer. */
+static int check_kind(int fd, struct qcow2_error *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        return q2_error_set_errno(err, QCOW2_E_IO, errno, UINT64_MAX, "cannot look at the file");
+    }
+    if (S_ISDIR(st.st_mode)) {
+        return q2_error_set_errno(err, QCOW2_E_IO, EISDIR, UINT64_MAX, "cannot read the image");
+    }
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "an image must be a regular file or a block device");
+    }
+    return 0;
+}
+
+int qcow2_source_from_fd(int fd, const char *name, int close_fd, struct qcow2_source *source_ret,
+                         struct qcow2_error *err)
+{
+    size_t name_bytes = (name != NULL ? strlen(name) : 0) + 1;
+    struct file *file;
+    int r;
+
+    if (source_ret == NULL || fd < 0) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "no descriptor, or nowhere to put the source");
+    }
+    if ((r = check_kind(fd, err)) < 0) {
+        return r;
+    }
+    file = malloc(sizeof *file + name_bytes);
+    if (file == NULL) {
+        return q2_error_nomem(err);
+    }
+    file->fd = fd;
+    file->close_fd = close_fd;
+    memcpy(file->name, name != NULL ? name : "", name_bytes);
+    *source_ret = (struct qcow2_source){
+        .size = sizeof *source_ret,
+        .ctx = file,
+        .name = file->name,
+        .read_at = file_read_at,
+        .get_size = file_get_size,
+        .get_fd = file_get_fd,
+        .close = file_close,
+    };
+    return 0;
+}
+
+int qcow2_source_from_path(const char *path, struct qcow2_source *source_ret,
+                           struct qcow2_error *err)
+{
+    int fd, r;
+
+    if (path == NULL) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the path is NULL");
+    }
+    /* Non-blocking, so that a FIFO is refused below instead of waited for; regular files and block
+     * devices do not care. */
+    do {
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0) {
+        return q2_error_set_errno(err, QCOW2_E_IO, errno, UINT64_MAX, "cannot open the file");
+    }
+    r = qcow2_source_from_fd(fd, path, 1, source_ret, err);
+    if (r < 0) {
+        (void)close(fd);
+    }
+    return r;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* window.c - see window.h. Knows offsets and ends, nothing of what is read. */
+#include "source/window.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
+                   struct qcow2_error *err)
+{
+    int r;
+
+    if (source == NULL || source->size < sizeof(struct qcow2_source) || source->read_at == NULL) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "the source is NULL, has a wrong size or no read_at");
+    }
+    *window = (struct q2_window){ .source = *source, .size_bytes = UINT64_MAX, .fd = -1 };
+    window->name = strdup(source->name != NULL ? source->name : "");
+    window->source.name = window->name;
+    if (window->name == NULL) {
+        q2_window_deinit(window);
+        return q2_error_nomem(err);
+    }
+    if (source->get_size != NULL && (r = source->get_size(source->ctx, &window->size_bytes)) != 0) {
+        q2_window_deinit(window);
+        return q2_error_set_errno(err, QCOW2_E_IO, r, UINT64_MAX,
+                                  "cannot tell the size of the file");
+    }
+    if (source->get_fd != NULL) {
+        window->fd = source->get_fd(source->ctx);
+    }
+    window->end = window->size_bytes;
+    return 0;
+}
+
+void q2_window_deinit(struct q2_window *window)
+{
+    if (window->source.close != NULL) {
+        window->source.close(window->source.ctx);
+    }
+    free(window->name);
+    *window = (struct q2_window){ .fd = -1 };
+}
+
+void q2_window_set_clusters(struct q2_window *window, unsigned cluster_bits, bool endless)
+{
+    window->end = endless ? UINT64_MAX : q2_round_up(window->size_bytes, cluster_bits);
+}
+
+int q2_window_check(const struct q2_window *window, uint64_t host_off, uint64_t count,
+                    const char *what, struct qcow2_error *err)
+{
+    uint64_t end;
+
+    if (!q2_add_u64(host_off, count, &end) || end > window->end || end > INT64_MAX) {
+        return q2_error_set_at(
+            err, QCOW2_E_TRUNCATED, host_off,
+            "%s at 0x%llx (%llu bytes) lies past the end of the file (%llu bytes)", what,
+            (unsigned long long)host_off, (unsigned long long)count,
+            (unsigned long long)window->size_bytes);
+    }
+    return 0;
+}
+
+uint64_t q2_window_existing(const struct q2_window *window, uint64_t host_off, uint64_t count)
+{
+    return host_off >= window->size_bytes ? 0 : q2_min_u64(count, window->size_bytes - host_off);
+}
+
+int q2_window_read_existing(const struct q2_window *window, void *buf, size_t count,
+                            uint64_t host_off, const char *what, struct qcow2_error *err)
+{
+    int sys_errno = window->source.read_at(window->source.ctx, buf, count, host_off);
+
+    if (sys_errno != 0) {
+        return q2_error_set_errno(err, QCOW2_E_IO, sys_errno, host_off,
+                                  "cannot read %s at 0x%llx (%zu bytes)", what,
+                                  (unsigned long long)host_off, count);
+    }
+    return 0;
+}
+
+int q2_window_read(const struct q2_window *window, void *buf, size_t count, uint64_t host_off,
+                   const char *what, struct qcow2_error *err)
+{
+    size_t existing;
+    int r;
+
+    if ((r = q2_window_check(window, host_off, count, what, err)) < 0) {
+        return r;
+    }
+    existing = (size_t)q2_window_existing(window, host_off, count);
+    if (existing > 0 &&
+        (r = q2_window_read_existing(window, buf, existing, host_off, what, err)) < 0) {
+        return r;
+    }
+    memset((char *)buf + existing, 0, count - existing);
+    return 0;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* window.h - a source with an end.
+ *
+ * Everything the library reads comes through here, so no pointer out of an
+ * image can be followed past the end of its file. The end is decided once, when
+ * the image is opened. */
+#ifndef Q2_SOURCE_WINDOW_H
+#define Q2_SOURCE_WINDOW_H
+
+#include <stdbool.h>
+
+#include <qcow2.h>
+
+struct q2_window {
+    struct qcow2_source source; /* ours; its name is the copy below */
+    char *name;                 /* "" if the source has none */
+    uint64_t size_bytes;        /* UINT64_MAX: not known */
+    uint64_t end;               /* how far reads may reach: the size rounded up to a cluster */
+    int fd;                     /* for the copy engine, or -1 */
+};
+
+/* Takes the source over whatever the outcome, unless it is malformed (QCOW2_E_ARGUMENT). */
+int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
+                   struct qcow2_error *err);
+void q2_window_deinit(struct q2_window *window);
+
+/* Sets the end. A file may stop inside its last cluster: what is missing of that reads as zeros.
+ * With `endless` so does everything behind it. */
+void q2_window_set_clusters(struct q2_window *window, unsigned cluster_bits, bool endless);
+
+/* Whether [host_off, host_off + count) lies before the end; `what` names it in the message. */
+int q2_window_check(const struct q2_window *window, uint64_t host_off, uint64_t count,
+                    const char *what, struct qcow2_error *err);
+
+/* Reads what exists of a range that passes q2_window_check, and zeros for the rest. */
+int q2_window_read(const struct q2_window *window, void *buf, size_t count, uint64_t host_off,
+                   const char *what, struct qcow2_error *err);
+
+/* The read alone, for ranges that do exist: no byte past size_bytes may be asked for. */
+int q2_window_read_existing(const struct q2_window *window, void *buf, size_t count,
+                            uint64_t host_off, const char *what, struct qcow2_error *err);
+
+/* How many bytes of [host_off, host_off + count) the file really has, from host_off on. */
+uint64_t q2_window_existing(const struct q2_window *window, uint64_t host_off, uint64_t count);
+
+#endif
