@@ -16,10 +16,10 @@ void q2_decoder_deinit(struct q2_decoder *decoder)
 }
 
 enum q2_codec_result q2_codec_decode(struct q2_decoder *decoder, int compression, const void *in,
-                                     size_t in_bytes, void *out, size_t out_bytes)
+                                     size_t in_bytes, bool cut, void *out, size_t out_bytes)
 {
     if (compression == QCOW2_COMPRESSION_ZSTD) {
         return q2_zstd_decode(decoder, in, in_bytes, out, out_bytes);
     }
-    return q2_deflate_decode(decoder, in, in_bytes, out, out_bytes);
+    return q2_deflate_decode(decoder, in, in_bytes, cut, out, out_bytes);
 }

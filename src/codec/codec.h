@@ -6,6 +6,7 @@
 #ifndef Q2_CODEC_CODEC_H
 #define Q2_CODEC_CODEC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,13 +27,14 @@ void q2_decoder_init(struct q2_decoder *decoder);
 void q2_decoder_deinit(struct q2_decoder *decoder);
 
 /* Fills out[0, out_bytes), one whole cluster, from in[0, in_bytes). What follows the stream in the
- * input is ignored. `compression` is an enum qcow2_compression. */
+ * input is ignored. `compression` is an enum qcow2_compression. `cut`: the file ended before the input
+ * did, so a stream that would go on reading is not complete. */
 enum q2_codec_result q2_codec_decode(struct q2_decoder *decoder, int compression, const void *in,
-                                     size_t in_bytes, void *out, size_t out_bytes);
+                                     size_t in_bytes, bool cut, void *out, size_t out_bytes);
 
 /* The two halves, one file each. */
 enum q2_codec_result q2_deflate_decode(struct q2_decoder *decoder, const void *in, size_t in_bytes,
-                                       void *out, size_t out_bytes);
+                                       bool cut, void *out, size_t out_bytes);
 void q2_deflate_deinit(struct q2_decoder *decoder);
 enum q2_codec_result q2_zstd_decode(struct q2_decoder *decoder, const void *in, size_t in_bytes,
                                     void *out, size_t out_bytes);

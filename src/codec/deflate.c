@@ -26,7 +26,7 @@ enum { SECTOR_BYTES = 512 };
 enum { WINDOW_BITS = 15 };
 
 static enum q2_codec_result decode_slow(struct q2_decoder *decoder, const void *in, size_t in_bytes,
-                                        void *out, size_t out_bytes)
+                                        bool cut, void *out, size_t out_bytes)
 {
     z_stream *stream = decoder->deflate_slow;
     int r;
@@ -53,6 +53,11 @@ static enum q2_codec_result decode_slow(struct q2_decoder *decoder, const void *
     if (r == Z_MEM_ERROR) {
         return Q2_CODEC_NOMEM;
     }
+    /* All of the input is used and the stream is not over: what the file has lost might be part of it,
+     * or make it invalid. */
+    if (cut && r == Z_BUF_ERROR && stream->avail_in == 0) {
+        return Q2_CODEC_BAD;
+    }
     /* "Buffer error" is how inflate says that the stream was not over: the cluster is full all the
      * same. */
     return (r == Z_STREAM_END || r == Z_BUF_ERROR) && stream->avail_out == 0 ? Q2_CODEC_OK
@@ -60,7 +65,7 @@ static enum q2_codec_result decode_slow(struct q2_decoder *decoder, const void *
 }
 
 enum q2_codec_result q2_deflate_decode(struct q2_decoder *decoder, const void *in, size_t in_bytes,
-                                       void *out, size_t out_bytes)
+                                       bool cut, void *out, size_t out_bytes)
 {
     size_t used = 0, made = 0;
 
@@ -75,7 +80,7 @@ enum q2_codec_result q2_deflate_decode(struct q2_decoder *decoder, const void *i
         made == out_bytes && in_bytes - used < SECTOR_BYTES) {
         return Q2_CODEC_OK;
     }
-    return decode_slow(decoder, in, in_bytes, out, out_bytes);
+    return decode_slow(decoder, in, in_bytes, cut, out, out_bytes);
 }
 
 void q2_deflate_deinit(struct q2_decoder *decoder)

@@ -3,12 +3,11 @@
  *
  * QEMU runs the streaming decoder until the cluster is full and then wants the
  * last frame to be complete; what follows is padding. We take the frames one by
- * one and decode each in a single call straight into the cluster, which gives
- * the same answers and needs no window buffer, however large a window a frame
- * declares. */
+ * one. A frame that states its content size, as every encoder's does that has
+ * the whole cluster in hand, is decoded in a single call, which is what the
+ * streaming decoder does with it too. Others go through the streaming decoder,
+ * whose rules about windows and blocks are stricter than the single call's. */
 #include "codec/codec.h"
-
-#include <stdbool.h>
 
 #include <zstd.h>
 
@@ -18,25 +17,32 @@
 #define SKIPPABLE_MAGIC      UINT32_C(0x184d2a50)
 #define SKIPPABLE_MAGIC_MASK UINT32_C(0xfffffff0)
 
-/* The streaming decoder's own default, and so QEMU's: 128 MiB, and one byte. */
-#define MAX_WINDOW_BYTES ((UINT64_C(1) << 27) + 1)
-
-/* The window that the header of the frame at `in` declares. The streaming decoder needs that much
- * memory, and so refuses large ones, unless the frame states its content size. */
-static bool window_is_acceptable(const uint8_t *in, size_t in_bytes)
+/* A frame without content size, by the streaming decoder, whose limit on windows (128 MiB) is QEMU's. */
+static enum q2_codec_result decode_streaming(ZSTD_DCtx *context, const uint8_t *in, size_t in_bytes,
+                                             uint8_t *out, size_t out_bytes, size_t *used_ret,
+                                             size_t *made_ret)
 {
-    enum { DESCRIPTOR = 4, WINDOW = 5, SINGLE_SEGMENT = 1 << 5 };
-    unsigned exponent, mantissa;
-    uint64_t base;
+    ZSTD_inBuffer input = { in, in_bytes, 0 };
+    ZSTD_outBuffer output = { out, out_bytes, 0 };
 
-    if (ZSTD_getFrameContentSize(in, in_bytes) != ZSTD_CONTENTSIZE_UNKNOWN || in_bytes <= WINDOW ||
-        (in[DESCRIPTOR] & SINGLE_SEGMENT) != 0) {
-        return true;
+    (void)ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
+    for (;;) {
+        size_t in_before = input.pos, out_before = output.pos;
+        size_t hint = ZSTD_decompressStream(context, &output, &input);
+
+        if (ZSTD_isError(hint)) {
+            return Q2_CODEC_BAD;
+        }
+        if (hint == 0) {
+            *used_ret = input.pos;
+            *made_ret = output.pos;
+            return Q2_CODEC_OK;
+        }
+        /* The frame goes on, but the cluster is full or the input is not there. */
+        if (output.pos == output.size || (input.pos == in_before && output.pos == out_before)) {
+            return Q2_CODEC_BAD;
+        }
     }
-    exponent = in[WINDOW] >> 3;
-    mantissa = in[WINDOW] & 7;
-    base = UINT64_C(1) << (10 + exponent);
-    return base + base / 8 * mantissa <= MAX_WINDOW_BYTES;
 }
 
 /* Decodes the frame at the start of `in`; how much it took and made. */
@@ -55,11 +61,12 @@ static enum q2_codec_result decode_frame(ZSTD_DCtx *context, const uint8_t *in, 
     if (magic != FRAME_MAGIC && (magic & SKIPPABLE_MAGIC_MASK) != SKIPPABLE_MAGIC) {
         return Q2_CODEC_BAD;
     }
+    if (magic == FRAME_MAGIC &&
+        ZSTD_getFrameContentSize(in, in_bytes) == ZSTD_CONTENTSIZE_UNKNOWN) {
+        return decode_streaming(context, in, in_bytes, out, out_bytes, used_ret, made_ret);
+    }
     used = ZSTD_findFrameCompressedSize(in, in_bytes);
     if (ZSTD_isError(used) || used == 0 || used > in_bytes) {
-        return Q2_CODEC_BAD;
-    }
-    if (magic == FRAME_MAGIC && !window_is_acceptable(in, in_bytes)) {
         return Q2_CODEC_BAD;
     }
     made = ZSTD_decompressDCtx(context, out, out_bytes, in, used);
@@ -82,6 +89,9 @@ enum q2_codec_result q2_zstd_decode(struct q2_decoder *decoder, const void *in, 
         if (decoder->zstd == NULL) {
             return Q2_CODEC_NOMEM;
         }
+        /* "Stable output buffer": decode into the cluster itself, with no window buffer beside it, so
+         * that memory does not follow what a frame declares. A library without it needs more. */
+        (void)ZSTD_DCtx_setParameter(decoder->zstd, ZSTD_d_experimentalParam2, 1);
     }
     /* Every round takes at least one byte of input. */
     while (out_bytes > 0) {

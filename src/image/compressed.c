@@ -72,8 +72,8 @@ static int decode(struct qcow2_image *image, struct q2_lane *lane, const struct 
     if (stream == NULL) {
         return code;
     }
-    switch (q2_codec_decode(&lane->decoder, (int)header->compression, stream, bytes, to,
-                            cluster_bytes)) {
+    switch (q2_codec_decode(&lane->decoder, (int)header->compression, stream, bytes,
+                            bytes < run->compressed_bytes, to, cluster_bytes)) {
     case Q2_CODEC_OK:
         return 0;
     case Q2_CODEC_NOMEM:
