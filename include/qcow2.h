@@ -274,7 +274,7 @@ int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *
 /* Each counter is exact; the set is not one instant. All start at 0 at open. */
 struct qcow2_stats {
     size_t size;
-    uint64_t reads;      /* calls of qcow2_pread, failed ones included */
+    uint64_t reads;      /* calls of qcow2_pread with valid arguments, failed ones included */
     uint64_t bytes_read; /* bytes of virtual disk returned by them */
     /* Steps inside those reads, one for each cluster touched (subclusters apart where they differ): */
     uint64_t cluster_reads;        /* all of them */

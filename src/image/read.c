@@ -49,6 +49,17 @@ static int read_run(struct qcow2_image *image, struct q2_lane *lane, const struc
     return 0;
 }
 
+/* How much of the run, n bytes at most, there is in the file: one that leaves it is read up to there, so
+ * that the error of the next step names the first byte that is missing. */
+static size_t clip_to_file(const struct q2_run *run, size_t n)
+{
+    uint64_t end = run->layer->file.end;
+
+    return run->kind == Q2_NORMAL && run->host_off < end
+               ? (size_t)q2_min_u64(n, end - run->host_off)
+               : n;
+}
+
 static int read_range(struct qcow2_image *image, struct q2_lane *lane, char *buf, size_t count,
                       uint64_t guest_off, struct qcow2_error *err)
 {
@@ -63,7 +74,7 @@ static int read_range(struct qcow2_image *image, struct q2_lane *lane, char *buf
         if ((r = q2_lookup(image, lane, guest_off, count, &run, err)) < 0) {
             return r;
         }
-        n = (size_t)run.length_bytes;
+        n = clip_to_file(&run, (size_t)run.length_bytes);
         if ((r = read_run(image, lane, &run, buf, n, guest_off, count - n, keep, err)) < 0) {
             q2_error_depth(err, (int)run.layer->depth);
             q2_error_guest(err, guest_off);
