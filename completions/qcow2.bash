@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+# Completion for bash. Needs nothing but bash itself.
+
+_qcow2()
+{
+    local current=${COMP_WORDS[COMP_CWORD]}
+    local previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local commands="info map convert cat digest help"
+    local common="--format --no-backing --zeros-past-end --cache-size --stats --quiet
+        --force-share --help"
+    local options outputs command=${COMP_WORDS[1]}
+
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$current")
+        return
+    fi
+    case $command in
+    info)
+        options="--backing-chain --output"
+        outputs="human json"
+        ;;
+    map)
+        options="--start-offset --max-length --output"
+        outputs="human json html"
+        ;;
+    convert)
+        options="--progress --threads --output-format --out-of-order --keep-zeros --target-is-zero
+            --sync --force"
+        ;;
+    cat)
+        options="--start-offset --max-length --threads --force"
+        ;;
+    digest)
+        options="--progress --threads --output"
+        outputs="human json"
+        ;;
+    help)
+        mapfile -t COMPREPLY < <(compgen -W "${commands% help}" -- "$current")
+        return
+        ;;
+    *)
+        return
+        ;;
+    esac
+
+    # bash hands over "--output=json" as three words.
+    if [[ $current == "=" ]]; then
+        current=
+    elif [[ $previous == "=" ]]; then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    case $previous in
+    --output)
+        mapfile -t COMPREPLY < <(compgen -W "$outputs" -- "$current")
+        return
+        ;;
+    --stats)
+        if [[ ${COMP_WORDS[COMP_CWORD]} == "=" || ${COMP_WORDS[COMP_CWORD - 1]} == "=" ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "human json" -- "$current")
+            return
+        fi
+        ;;
+    --format | -f)
+        mapfile -t COMPREPLY < <(compgen -W "qcow2" -- "$current")
+        return
+        ;;
+    --output-format | -O)
+        mapfile -t COMPREPLY < <(compgen -W "raw" -- "$current")
+        return
+        ;;
+    --cache-size | --start-offset | --max-length | --threads | -s | -l | -m)
+        return
+        ;;
+    esac
+    if [[ $current == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options $common" -- "$current")
+    else
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    fi
+}
+complete -F _qcow2 qcow2

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""qcow2 info: JSON equal to qemu-img's but for one key of ours, and strings of strangers made harmless."""
+
+import json
+import os
+import re
+
+import pytest
+
+import toolrun
+from conftest import NAMES
+
+
+def info_without_ours(path):
+    ours = toolrun.tool_json('info', '--output=json', path)
+    assert isinstance(ours.pop('qcow2'), dict)
+    return ours
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_json_equals_qemu_img(images, name):
+    path = images[name]
+    assert info_without_ours(path) == toolrun.qemu_json('info', '--output=json', path)
+
+
+@pytest.mark.parametrize('name', ['v2', 'zstd'])
+def test_backing_chain_is_an_array_of_one(images, name):
+    ours = toolrun.tool_json('info', '--backing-chain', '--output=json', images[name])
+    assert isinstance(ours, list) and len(ours) == 1
+    ours[0].pop('qcow2')
+    assert ours == toolrun.qemu_json('info', '--backing-chain', '--output=json', images[name])
+
+
+@pytest.mark.parametrize('backing', ['base.raw', '../else/base', '/nowhere/base', 'nbd://host/x',
+                                     'json:{"driver":"null-co"}', 'file:x', 'sub/na:me', ':x'])
+@pytest.mark.parametrize('spelling', ['{name}', './{name}', '../{directory}/{name}', '{path}'])
+def test_json_names_backing_file_as_qemu_img(tmp_path, backing, spelling):
+    path = tmp_path / 'overlay.qcow2'
+    toolrun.qemu_img('create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', backing, path, '1M')
+    spelled = spelling.format(name=path.name, directory=tmp_path.name, path=path)
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        ours = info_without_ours(spelled)
+        assert ours == toolrun.qemu_json('info', '--output=json', spelled)
+        assert ours['backing-filename'] == backing
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize('raw', ['on', 'off'])
+def test_json_of_data_file_image_equals_qemu_img(tmp_path, raw):
+    path = tmp_path / 'image.qcow2'
+    options = f'data_file={tmp_path}/data,data_file_raw={raw}'
+    toolrun.qemu_img('create', '-q', '-f', 'qcow2', '-o', options, path, '1M')
+    (tmp_path / 'data').unlink()
+    ours = info_without_ours(path)
+    assert ours == toolrun.qemu_json('info', '--output=json', path)
+    assert ours['format-specific']['data']['data-file-raw'] is (raw == 'on')
+
+
+def test_json_of_extended_l2_equals_qemu_img(tmp_path):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M', options='extended_l2=on')
+    assert info_without_ours(path) == toolrun.qemu_json('info', '--output=json', path)
+
+
+def test_json_of_aes_image_equals_qemu_img(tmp_path):
+    path = tmp_path / 'image.qcow2'
+    toolrun.qemu_img('create', '-q', '-f', 'qcow2', '--object', 'secret,id=s,data=abc', '-o',
+                     'encrypt.format=aes,encrypt.key-secret=s', path, '1M')
+    assert info_without_ours(path) == toolrun.qemu_json('info', '--output=json', path)
+
+
+def flip_feature(path, offset, bit):
+    with open(path, 'r+b') as file:
+        file.seek(offset)
+        value = int.from_bytes(file.read(8), 'big') | 1 << bit
+        file.seek(offset)
+        file.write(value.to_bytes(8, 'big'))
+
+
+@pytest.mark.parametrize('offset, bit', [(72, 0), (72, 1), (80, 0), (80, 17), (88, 63)])
+def test_json_of_feature_bits_equals_qemu_img(tmp_path, offset, bit):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M')
+    flip_feature(path, offset, bit)
+    assert info_without_ours(path) == toolrun.qemu_json('info', '--output=json', path)
+    features = toolrun.tool_json('info', '--output=json', path)['qcow2']['features']
+    name = {72: 'incompatible', 80: 'compatible', 88: 'autoclear'}[offset]
+    assert [entry['bit'] for entry in features.pop(name)] == [bit]
+    assert list(features.values()) == [[], []]
+
+
+def test_odd_header_size_is_told_beside_the_size(tmp_path):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M')
+    with open(path, 'r+b') as file:
+        file.seek(24)
+        file.write((1000000).to_bytes(8, 'big'))
+    ours = toolrun.tool_json('info', '--output=json', path)
+    assert ours['virtual-size'] == 1000000 // 512 * 512
+    assert ours['qcow2']['header-size'] == 1000000
+    assert info_without_ours(path) == toolrun.qemu_json('info', '--output=json', path)
+
+
+def stranger(tmp_path):
+    path = tmp_path / 'image.qcow2'
+    toolrun.qemu_img('create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b',
+                     b'a\xffb\x1b[31m\n\xe2\x80\xae\xc3\xa9', path, '1M')
+    return path
+
+
+def test_json_survives_names_that_are_not_utf8(tmp_path):
+    path = stranger(tmp_path)
+    text = toolrun.good('info', '--output=json', path).stdout.decode('utf-8')
+    assert json.loads(text)['backing-filename'] == 'a\ufffdb\x1b[31m\n\u202e\u00e9'
+
+
+def test_human_output_escapes_names(tmp_path):
+    text = toolrun.good('info', stranger(tmp_path)).stdout.decode('utf-8')
+    assert 'a\\xffb\\x1b[31m\\n\\u{202e}\u00e9 (format raw)' in text
+    assert '\x1b' not in text and '\u202e' not in text
+
+
+def test_human_output_states_the_facts(images):
+    text = toolrun.good('info', images['cs2m']).stdout.decode()
+    lines = dict(re.split(r':\s+', line, 1) for line in text.splitlines())
+    assert lines['virtual size'] == '9 MiB (9437184 bytes)'
+    assert lines['cluster size'] == '2 MiB (2097152 bytes)'
+    assert lines['format'] == 'qcow2 version 3 (compat 1.1)'
+
+
+def test_human_output_warns_of_dirty_and_corrupt(tmp_path):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M')
+    flip_feature(path, 72, 0)
+    flip_feature(path, 72, 1)
+    text = toolrun.good('info', path).stdout.decode()
+    assert 'dirty' in text and 'corrupt' in text
+
+
+def test_header_extensions_are_listed(images):
+    listed = toolrun.tool_json('info', '--output=json', images['v3'])['qcow2']['header-extensions']
+    assert [entry['type'] for entry in listed] == ['0x6803f857']
+    assert listed[0]['name'] and listed[0]['length'] % 48 == 0

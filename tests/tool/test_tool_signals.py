@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""Ctrl-C and its kin: nothing unfinished is left, the exit code tells, and nothing hangs."""
+
+import os
+import pty
+import signal
+import subprocess
+import time
+
+import pytest
+
+import toolrun
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def start(*words, **options):
+    options.setdefault('stderr', subprocess.PIPE)
+    return subprocess.Popen([toolrun.TOOL, *[os.fspath(word) for word in words]],
+                            stdin=subprocess.DEVNULL, **options)
+
+
+def wait_until(condition, process):
+    end = time.monotonic() + 30
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def hidden_file_grows(directory):
+    for name in os.listdir(directory):
+        if name.startswith('.'):
+            return os.stat(os.path.join(directory, name)).st_blocks > 0
+    return False
+
+
+@pytest.mark.parametrize('number', CODES)
+@pytest.mark.parametrize('exists', [True, False])
+def test_convert_to_a_file(endless, tmp_path, number, exists):
+    out = tmp_path / 'out.raw'
+    if exists:
+        out.write_bytes(b'old')
+    process = start('convert', endless, out)
+    try:
+        wait_until(lambda: hidden_file_grows(tmp_path), process)
+        process.send_signal(number)
+        _, text = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == CODES[number]
+    assert text.decode() == f'qcow2: {out}: stopped by {number.name}, not complete\n'
+    assert os.listdir(tmp_path) == (['out.raw'] if exists else [])
+    if exists:
+        assert out.read_bytes() == b'old'
+
+
+@pytest.mark.parametrize('words', [['convert', '{image}', '-'], ['cat', '{image}']])
+@pytest.mark.parametrize('number', CODES)
+def test_stuck_in_a_pipe_nobody_reads(endless, words, number):
+    reader, writer = os.pipe()
+    process = start(*[word.format(image=endless) for word in words], stdout=writer)
+    os.close(writer)
+    try:
+        time.sleep(0.5)  # the pipe is full long before
+        assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(10) == CODES[number]
+    finally:
+        process.kill()
+        os.close(reader)
+
+
+def test_waiting_for_the_reader_of_a_pipe(endless, tmp_path):
+    os.mkfifo(tmp_path / 'fifo')
+    process = start('convert', endless, tmp_path / 'fifo')
+    try:
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
+
+
+def test_digest(endless):
+    process = start('digest', endless, stdout=subprocess.PIPE)
+    try:
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out, text = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert out == b'' and b'stopped by SIGINT' in text
+
+
+def test_second_signal_ends_at_once_and_cleans_up(endless, tmp_path):
+    """Also when the first was sent a moment ago and the copy has not come round to it."""
+    process = start('convert', endless, tmp_path / 'out.raw')
+    try:
+        wait_until(lambda: hidden_file_grows(tmp_path), process)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) in (130, 143)
+    finally:
+        process.kill()
+    assert os.listdir(tmp_path) == []
+
+
+def test_ignored_hangup_stays_ignored(images, endless, tmp_path):
+    """As nohup sets it."""
+    process = start('convert', endless, tmp_path / 'out.raw',
+                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    try:
+        wait_until(lambda: hidden_file_grows(tmp_path), process)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+    assert os.listdir(tmp_path) == []
+
+
+def test_interrupted_bar_ends_its_line(endless, tmp_path):
+    for words in (['convert', endless, tmp_path / 'out.raw'], ['convert', endless, '/dev/null']):
+        master, slave = pty.openpty()
+        process = start(*words, stdout=subprocess.DEVNULL, stderr=slave)
+        os.close(slave)
+        try:
+            shown = os.read(master, 4096)
+            while b'%' not in shown:
+                shown += os.read(master, 4096)
+            process.send_signal(signal.SIGINT)
+            try:
+                while True:
+                    part = os.read(master, 65536)
+                    if not part:
+                        break
+                    shown += part
+            except OSError:
+                pass
+            assert process.wait(30) == 130
+        finally:
+            process.kill()
+            os.close(master)
+        assert shown.endswith(b'\n')

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: MIT
+"""What holds for every command: help, options in both lengths, one line for wrong usage and for bad
+images, output that cannot be written; and manual and completions that know every option."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+import toolrun
+from toolrun import COMMANDS, fails_in_one_line, good, run
+
+ROOT = toolrun.ROOT
+
+
+def arguments(command, image, tmp_path):
+    return [command, image] + ([tmp_path / 'out.raw'] if command == 'convert' else [])
+
+
+def test_version():
+    assert re.fullmatch(rb'qcow2 (\d+\.\d+\.\d+) \(libqcow2 \1\)\n', good('--version').stdout)
+    assert good('-V').stdout == good('--version').stdout
+
+
+def test_without_arguments_usage_is_an_error():
+    result = run()
+    assert result.returncode == 1 and not result.stdout
+    assert result.stderr.startswith(b'Usage: qcow2 ')
+
+
+@pytest.mark.parametrize('spelling', [['help'], ['--help'], ['-h']])
+def test_help_lists_every_command(spelling):
+    text = good(*spelling).stdout.decode()
+    for command in COMMANDS:
+        assert re.search(rf'^  {command} +\S', text, re.M)
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_of_a_command(command):
+    text = good(command, '--help').stdout.decode()
+    assert text.startswith(f'Usage: qcow2 {command} ')
+    assert re.search(rf'^Examples:\n  .*qcow2 {command} ', text, re.M)
+    for spelling in ([command, '-h'], ['help', command], ['--help', command],
+                     [command, 'no-such-image', '--help']):
+        assert good(*spelling).stdout.decode() == text
+    assert max(len(line) for line in text.splitlines()) < 80
+
+
+def options_of(command):
+    """[(letter or None, name)] as the help lists them."""
+    text = good(command, '--help').stdout.decode()
+    found = re.findall(r'^  (?:-(\w), |    )--([a-z-]+)', text, re.M)
+    assert len(found) > 7
+    return [(letter or None, name) for letter, name in found]
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_manual_page_has_every_option(command):
+    page = (ROOT / 'man' / f'qcow2-{command}.1.scd').read_text()
+    common = (ROOT / 'man' / 'qcow2.1.scd').read_text()
+    for letter, name in options_of(command):
+        entry = (rf'^\*-{letter}\*, ' if letter else '^') + rf'\*--{name}\*'
+        assert re.search(entry, page, re.M) or re.search(entry, common, re.M), name
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_manual_page_has_no_other_option(command):
+    page = (ROOT / 'man' / f'qcow2-{command}.1.scd').read_text()
+    known = {name for _, name in options_of(command)}
+    assert set(re.findall(r'^\*(?:-\w\*, \*)?--([a-z-]+)', page, re.M)) <= known
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_completions_have_every_option(command):
+    script = ROOT / 'completions' / 'qcow2.bash'
+    program = f'source {script}; COMP_WORDS=(qcow2 {command} --); COMP_CWORD=2; _qcow2; ' \
+              'echo "${COMPREPLY[@]}"'
+    offered = subprocess.run(['bash', '-c', program], stdout=subprocess.PIPE, check=True)
+    assert set(offered.stdout.decode().split()) == {f'--{name}' for _, name in options_of(command)}
+    for other in ('_qcow2', 'qcow2.fish'):
+        text = (ROOT / 'completions' / other).read_text()
+        for letter, name in options_of(command):
+            assert re.search(rf'--{name}\b' if other == '_qcow2' else rf'-l {name}\b', text)
+            assert letter is None or re.search(rf'-{letter}\b|-s {letter}\b', text)
+
+
+@pytest.mark.parametrize('words, expected', [
+    ('', 'info map convert cat digest help --help --version'), ('ma', 'map'),
+    ('map --output =', 'human json html'), ('map --output = j', 'json'),
+    ('info --output ""', 'human json'), ('convert -O ""', 'raw'), ('digest --stats = h', 'human'),
+    ('help con', 'convert'), ('nonsense --', '')])
+def test_bash_completion(words, expected):
+    program = f'source {ROOT}/completions/qcow2.bash; COMP_WORDS=(qcow2 {words or chr(34) * 2}); ' \
+              'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _qcow2; echo "${COMPREPLY[@]}"'
+    offered = subprocess.run(['bash', '-c', program], stdout=subprocess.PIPE, check=True)
+    assert offered.stdout.decode().split() == expected.split()
+
+
+@pytest.mark.parametrize('typed, meant', [('infp', 'info'), ('mpa', 'map'), ('convret', 'convert'),
+                                          ('cta', 'cat'), ('digset', 'digest'), ('hepl', 'help')])
+def test_unknown_command_is_answered_with_the_nearest(typed, meant):
+    fails_in_one_line(run(typed), f"'{typed}'", f"'{meant}'", 'qcow2 --help')
+
+
+def test_unknown_command_far_from_any_gets_no_suggestion():
+    assert 'did you mean' not in fails_in_one_line(run('frobnicate'))
+    fails_in_one_line(run('--frobnicate'), "option '--frobnicate'")
+    fails_in_one_line(run('help', 'frobnicate'), 'frobnicate')
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_unknown_options(command, images, tmp_path):
+    words = arguments(command, images['v3'], tmp_path)
+    hint = f"try 'qcow2 {command} --help'"
+    fails_in_one_line(run(*words, '--quite'), "'--quite'", "'--quiet'", hint)
+    fails_in_one_line(run(*words, '--xyzzy-plugh'), "'--xyzzy-plugh'", hint)
+    fails_in_one_line(run(*words, '-z'), "'-z'", hint)
+    fails_in_one_line(run(*words, '--stats', '-zq'), "'-z'", hint)
+    fails_in_one_line(run(*words, '--quiet=1'), "'--quiet' takes no value", hint)
+    fails_in_one_line(run(*words, '--cache-size'), "'--cache-size' needs a value", hint)
+    fails_in_one_line(run(*words, '-\x1b'), "'-\\x1b'", hint)
+    assert not (tmp_path / 'out.raw').exists()
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_missing_and_surplus_operands(command, images, tmp_path):
+    fails_in_one_line(run(command), command, '--help')
+    if command != 'digest':
+        fails_in_one_line(run(*arguments(command, images['v3'], tmp_path), 'more'), "'more'")
+    if command == 'convert':
+        fails_in_one_line(run(command, images['v3']), 'output')
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_common_options(command, images, tmp_path):
+    def output(*options):
+        result = good(*arguments(command, images['deflate'], tmp_path), *options)
+        return result.stdout
+
+    plain = output()
+    for options in (['--no-backing'], ['--zeros-past-end'], ['--cache-size=1M'],
+                    ['--cache-size', '0'], ['--cache-size=0x10000'], ['-q'], ['--quiet'], ['-U'],
+                    ['--force-share'], ['-f', 'qcow2'], ['--format=qcow2'], ['-qUfqcow2'],
+                    ['--no-back'], ['--']):
+        assert output(*options) == plain, options
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_other_formats_are_refused(command, images, tmp_path):
+    words = arguments(command, images['v3'], tmp_path)
+    fails_in_one_line(run(*words, '-f', 'raw'), "'raw'")
+    fails_in_one_line(run(*words, '--format=vmdk'), "'vmdk'")
+
+
+@pytest.mark.parametrize('size', ['', '-1', '1.5', 'x', '1X', '12KB', '1K1', '0x', '0x1K', '8E',
+                                  '18446744073709551616', '9223372036854775808', ' 1', '1 ', '+1'])
+@pytest.mark.parametrize('option', ['--cache-size', '--start-offset', '--max-length'])
+def test_sizes_that_are_none(images, option, size):
+    fails_in_one_line(run('cat', option, size, images['v3']), option, f"'{size}'")
+
+
+@pytest.mark.parametrize('text, value', [
+    ('7', 7), ('0x10', 16), ('0XfF', 255), ('3K', 3072), ('3k', 3072), ('3KiB', 3072), ('2M', 2 << 20),
+    ('1G', 1 << 30), ('1T', 1 << 40), ('1P', 1 << 50), ('7E', 7 << 60), ('5B', 5),
+    ('9223372036854775807', (1 << 63) - 1)])
+def test_sizes(images, text, value):
+    rows = toolrun.tool_json('map', '--output=json', '-s', text, images['fresh'])
+    assert rows[0]['start'] == value
+
+
+COUNTERS = ['reads', 'bytes_read', 'cluster_reads', 'cluster_holes', 'cluster_standard',
+            'cluster_compressed', 'l2_cache_hits', 'l2_cache_misses', 'l2_cache_evictions',
+            'comp_cache_hits', 'comp_cache_misses', 'comp_cache_evictions']
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_stats(command, images, tmp_path):
+    words = arguments(command, images['deflate'], tmp_path)
+    plain = good(*words).stdout
+    text = run(*words, '--stats')
+    assert text.returncode == 0 and text.stdout == plain
+    lines = text.stderr.decode().splitlines()
+    assert 'deflate.qcow2' in lines[0]
+    assert [line.split()[0] for line in lines[1:13]] == COUNTERS
+    result = run(*words, '--stats=json')
+    assert result.stdout == plain and result.stderr.count(b'\n') == 1
+    counters = json.loads(result.stderr)
+    assert counters.pop('filename') == str(images['deflate'])
+    assert list(counters)[:12] == COUNTERS
+    if command in ('info', 'map'):
+        assert counters['bytes_read'] == 0
+    else:
+        assert counters['cluster_compressed'] > 0
+    fails_in_one_line(run(*words, '--stats=html'), "'html'")
+
+
+@pytest.mark.parametrize('command', ['info', 'map', 'digest'])
+def test_stats_follow_json_output(command, images):
+    result = run(command, '--output=json', '--stats', images['v3'])
+    json.loads(result.stdout)
+    json.loads(result.stderr)
+    result = run(command, '--output=json', '--stats=human', images['v3'])
+    assert result.stderr.startswith(b'counters of ')
+
+
+def bad_images(tmp_path, images):
+    directory = tmp_path / 'bad'
+    directory.mkdir()
+    good_bytes = images['v3'].read_bytes()
+    made = {
+        'missing': None,
+        'empty': b'',
+        'text': b'This is not a disk image.\n' * 100,
+        'short': good_bytes[:50],
+        'cut_header': good_bytes[:104 - 1],
+        'cut_tables': good_bytes[:65536],
+        'version_1': good_bytes[:4] + b'\0\0\0\1' + good_bytes[8:],
+        'version_4': good_bytes[:4] + b'\0\0\0\4' + good_bytes[8:],
+        'cluster_bits': good_bytes[:20] + b'\0\0\0\x3f' + good_bytes[24:],
+        'huge': good_bytes[:24] + b'\xff' * 8 + good_bytes[32:],
+        'unknown_feature': good_bytes[:72] + b'\x80' + good_bytes[73:],
+        'line\nbreak': b'x' * 512,
+    }
+    for name, content in made.items():
+        if content is not None:
+            (directory / name).write_bytes(content)
+    (directory / 'directory').mkdir()
+    os.mkfifo(directory / 'fifo')
+    return [directory / name for name in [*made, 'directory', 'fifo']] + ['/dev/null', '']
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_bad_images_get_one_line_and_write_nothing(command, images, tmp_path):
+    for path in bad_images(tmp_path, images):
+        if command == 'info' and os.path.basename(path) == 'cut_tables':
+            continue  # the headers are whole, so it can be told about
+        result = run(*arguments(command, path, tmp_path))
+        text = fails_in_one_line(result)
+        shown = os.fspath(path).replace('\n', '\\n')
+        assert text.startswith(f'qcow2: {shown}: '), text
+        assert not result.stdout
+        assert os.listdir(tmp_path) == ['bad']
+
+
+@pytest.mark.parametrize('command', ['map', 'convert', 'cat', 'digest'])
+def test_data_past_the_end_needs_asking_for(command, tmp_path):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M', 'write -P 1 0 1M')
+    os.truncate(path, os.path.getsize(path) - 512 * 1024)
+    words = arguments(command, path, tmp_path)
+    if command != 'map':  # the tables are whole, so the map is too
+        result = run(*words)
+        fails_in_one_line(result, 'image.qcow2')
+        assert os.listdir(tmp_path) == ['image.qcow2']
+    result = good(*words, '--zeros-past-end')
+    expected = b'\1' * (512 * 1024) + bytes(512 * 1024)
+    if command == 'cat':
+        assert result.stdout == expected
+    if command == 'convert':
+        assert (tmp_path / 'out.raw').read_bytes() == expected
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+@pytest.mark.parametrize('full', [True, False])
+def test_output_that_cannot_be_written(command, full, images):
+    """A full device, and a pipe whose reader has gone."""
+    words = [command, images['v3']] + (['-'] if command == 'convert' else [])
+    if full:
+        with open('/dev/full', 'wb') as out:
+            result = run(*words, stdout=out)
+        fails_in_one_line(result, 'standard output', 'o space left on device')
+        return
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = run(*words, stdout=writer)
+    finally:
+        os.close(writer)
+    fails_in_one_line(result, 'standard output', 'closed by its reader')
+
+
+@pytest.mark.parametrize('spelling', [['--help'], ['--version'], ['map', '--help']])
+def test_help_that_cannot_be_written(spelling):
+    with open('/dev/full', 'wb') as out:
+        fails_in_one_line(run(*spelling, stdout=out), 'standard output', 'No space left on device')
+
+
+def test_closed_standard_output_is_an_error(images, tmp_path):
+    """And nothing that is opened meanwhile takes its place."""
+    for words in (['info', images['v3']], ['cat', images['v3']], ['convert', images['v3'], '-']):
+        result = run(*words, stdout=None, preexec_fn=lambda: os.close(1))
+        fails_in_one_line(result, 'standard output')
+    out = tmp_path / 'out.raw'
+    assert run('convert', images['v3'], out, preexec_fn=lambda: os.closerange(0, 3)).returncode == 0
+    assert out.read_bytes() == good('cat', images['v3']).stdout
+
+
+@pytest.mark.parametrize('command', ['map', 'convert', 'cat', 'digest'])
+def test_top_layer_alone_needs_asking_for_when_the_backing_file_is_missing(command, tmp_path):
+    path = tmp_path / 'overlay.qcow2'
+    toolrun.qemu_img('create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', 'nowhere.raw', path, '1M')
+    fails_in_one_line(run(*arguments(command, path, tmp_path)), 'overlay.qcow2: ', 'nowhere.raw')
+    assert os.listdir(tmp_path) == ['overlay.qcow2']
+    result = good(*arguments(command, path, tmp_path), '--no-backing')
+    if command == 'cat':
+        assert result.stdout == bytes(1 << 20)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Running the tool and qemu-img, and making images small and large for it.
+
+The tool is $QCOW2_TOOL, or build/qcow2 of the checkout."""
+
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import zlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOL = os.path.abspath(os.environ.get('QCOW2_TOOL', ROOT / 'build' / 'qcow2'))
+TIMEOUT = 120
+
+COMMANDS = ['info', 'map', 'convert', 'cat', 'digest']
+
+
+def run(*args, **options):
+    """The tool with these arguments; output as bytes, nothing checked."""
+    options.setdefault('stdin', subprocess.DEVNULL)
+    if 'stdout' not in options:
+        options['stdout'] = subprocess.PIPE
+    if 'stderr' not in options:
+        options['stderr'] = subprocess.PIPE
+    return subprocess.run([TOOL, *[os.fspath(a) for a in args]], timeout=TIMEOUT, **options)
+
+
+def good(*args, **options):
+    """The same for a run that must succeed without a word on standard error."""
+    result = run(*args, **options)
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr, result.stderr
+    return result
+
+
+def fails_in_one_line(result, *words, code=1):
+    """One line on standard error beginning with the program's name, holding `words`; that code."""
+    text = result.stderr.decode()
+    assert result.returncode == code, (result.returncode, text)
+    assert text.startswith('qcow2: ') and text.endswith('\n') and text.count('\n') == 1, text
+    for word in words:
+        assert word in text, text
+    return text
+
+
+def qemu_img(*args):
+    return subprocess.run(['qemu-img', *[os.fspath(a) for a in args]], check=True,
+                          stdout=subprocess.PIPE, timeout=TIMEOUT).stdout
+
+
+def qemu_io(path, *commands):
+    words = ['qemu-io', '-f', 'qcow2']
+    for command in commands:
+        words += ['-c', command]
+    subprocess.run([*words, os.fspath(path)], check=True, stdout=subprocess.PIPE, timeout=TIMEOUT)
+
+
+def create(path, size, *commands, options=''):
+    """An image by qemu-img, written to by qemu-io."""
+    words = ['create', '-q', '-f', 'qcow2']
+    if options:
+        words += ['-o', options]
+    qemu_img(*words, path, size)
+    if commands:
+        qemu_io(path, *commands)
+    return path
+
+
+def compress(source, path, options=''):
+    words = ['convert', '-c', '-f', 'qcow2', '-O', 'qcow2']
+    if options:
+        words += ['-o', options]
+    qemu_img(*words, source, path)
+    return path
+
+
+def tool_json(*args):
+    return json.loads(good(*args).stdout)
+
+
+def qemu_json(*args):
+    return json.loads(qemu_img(*args))
+
+
+def write_endless(path, gib, cluster_bits=16):
+    """A tiny image of a disk that is large and full: every L1 entry points at one L2 table, whose
+    entries all point at one compressed cluster. Takes long to convert, and no time to make."""
+    cluster = 1 << cluster_bits
+    entries = cluster // 8
+    l1_size = -(-(gib << 30) // (cluster * entries))
+    l1_clusters = -(-l1_size * 8 // cluster)
+    table_at = 3 + l1_clusters
+    packer = zlib.compressobj(1, zlib.DEFLATED, -12)
+    payload = packer.compress((bytes(range(1, 252)) * (cluster // 251 + 1))[:cluster])
+    payload += packer.flush()
+    sectors = -(-len(payload) // 512)
+    entry = 1 << 62 | (sectors - 1) << (62 - (cluster_bits - 8)) | (table_at + 1) * cluster
+    header = struct.pack('>4sIQIIQIIQQIIQQQQII', b'QFI\xfb', 3, 0, 0, cluster_bits, gib << 30, 0,
+                         l1_size, 3 * cluster, cluster, 1, 0, 0, 0, 0, 0, 4, 104)
+    with open(path, 'wb') as file:
+        file.write(header)
+        file.seek(cluster)
+        file.write(struct.pack('>Q', 2 * cluster))
+        file.seek(3 * cluster)
+        file.write(struct.pack('>Q', table_at * cluster) * l1_size)
+        file.seek(table_at * cluster)
+        file.write(struct.pack('>Q', entry) * entries)
+        file.write(payload.ljust(sectors * 512, b'\0'))
+    return path

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd_convert.c - qcow2 convert: the disk as a raw file, on a device, or as a stream.
+ * Joins the copy engine to a target; must not know how either works. */
+#include "commands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <qcow2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "open.h"
+#include "out.h"
+#include "progress.h"
+#include "report.h"
+#include "signals.h"
+#include "size.h"
+#include "stats.h"
+#include "stream.h"
+#include "target.h"
+#include "text.h"
+
+enum { ID_KEEP_ZEROS = ARG_FIRST_LONG, ID_TARGET_IS_ZERO, ID_SYNC, ID_FORCE };
+
+static const struct arg_option options[] = {
+    { 'p', "progress", NULL, "show progress even if standard error is no terminal" },
+    { 'm', "threads", "N", "use N threads, 1 to 64 (default: one for each processor, at most 16)" },
+    { 'O', "output-format", "FORMAT", "the format to write; raw is the only one" },
+    { 'W', "out-of-order", NULL,
+      "accepted for qemu-img's sake and always so: files and devices are written in any order" },
+    { ID_KEEP_ZEROS, "keep-zeros", NULL,
+      "write stored zeros as zeros; only what the image calls a hole or zero becomes a hole" },
+    { ID_TARGET_IS_ZERO, "target-is-zero", NULL,
+      "the target device is known to read as zeros: write data only" },
+    { ID_SYNC, "sync", NULL, "finish only when everything has reached the medium (fsync)" },
+    { ID_FORCE, "force", NULL, "write a disk to a terminal if asked to" },
+    { 0, NULL, NULL, NULL }
+};
+
+struct convert {
+    const struct args *args;
+    const char *image_path;
+    const char *out_path;
+    struct qcow2_image *image;
+    struct qcow2_copy_options copy;
+    struct progress progress;
+    int progress_mode;
+    bool sync;
+    bool force;
+};
+
+static bool read_options(struct args *args, struct convert *convert)
+{
+    int option;
+
+    while ((option = args_next(args)) > 0) {
+        bool good = true;
+
+        switch (option) {
+        case 'p':
+            convert->progress_mode = PROGRESS_FORCE;
+            break;
+        case 'm':
+            good = args_number(args, 1, 64, &convert->copy.threads);
+            break;
+        case 'O':
+            good = args_only(args, "raw", "this program writes nothing else");
+            break;
+        case ID_KEEP_ZEROS:
+            convert->copy.flags |= QCOW2_COPY_KEEP_ZEROS;
+            break;
+        case ID_TARGET_IS_ZERO:
+            convert->copy.flags |= QCOW2_COPY_TARGET_IS_ZERO;
+            break;
+        case ID_SYNC:
+            convert->sync = true;
+            break;
+        case ID_FORCE:
+            convert->force = true;
+            break;
+        default: /* 'W': nothing to do */
+            break;
+        }
+        if (!good) {
+            args->exit_code = EXIT_FAILURE;
+            return false;
+        }
+    }
+    if (args->common.quiet) {
+        convert->progress_mode = PROGRESS_OFF;
+    }
+    if (option == 0 && !args_operands(args, 2, 2)) {
+        args->exit_code = EXIT_FAILURE;
+        return false;
+    }
+    return option == 0;
+}
+
+/* How much of the disk is stored as bytes: what a sparse file of it may take. */
+static uint64_t stored_bytes(struct qcow2_image *image)
+{
+    struct qcow2_extent extent;
+    uint64_t cursor = 0;
+    uint64_t bytes = 0;
+
+    while (qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
+        if (extent.kind == QCOW2_EXTENT_DATA || extent.kind == QCOW2_EXTENT_COMPRESSED) {
+            bytes += extent.length;
+        }
+    }
+    return bytes;
+}
+
+/* Reports why a copy failed: the target's fault under the target's name, the image's under its
+ * own. */
+static int report_copy(struct convert *convert, const struct qcow2_error *err)
+{
+    if (err->code == QCOW2_E_CANCELLED && signals_caught() != 0) {
+        report(convert->out_path, "stopped by %s, not complete", signals_name());
+        return signals_exit_code();
+    }
+    if (err->code == QCOW2_E_IO && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT)) {
+        uint64_t bytes = stored_bytes(convert->image);
+        char text[SIZE_TEXT_MAX];
+
+        report(convert->out_path, "%s: the disk needs up to %" PRIu64 " bytes (%s) of space",
+               err->sys_errno == ENOSPC ? "no space left on device" : "disk quota exceeded", bytes,
+               size_format(text, bytes));
+    } else if (err->code == QCOW2_E_IO && err->sys_errno == EPIPE) {
+        report(convert->out_path, "closed by its reader before everything was written");
+    } else if (err->code == QCOW2_E_IO && err->sys_errno == EFBIG) {
+        report(convert->out_path,
+               "a file of %" PRIu64 " bytes is too large for its file system or the limit set",
+               qcow2_size(convert->image));
+    } else {
+        /* The engine says "the target" where the fault is not the image's. */
+        bool target = strstr(err->message, "the target") != NULL;
+
+        report_library(target ? convert->out_path : convert->image_path, err);
+    }
+    return EXIT_FAILURE;
+}
+
+static int copy_to_fd(struct convert *convert, int fd)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    int r;
+
+    convert->copy.progress = progress_update;
+    convert->copy.progress_ctx = &convert->progress;
+    progress_begin(&convert->progress, convert->progress_mode);
+    r = qcow2_copy_to_fd(convert->image, fd, &convert->copy, &err);
+    if (r < 0) {
+        progress_end(&convert->progress);
+        return report_copy(convert, &err);
+    }
+    return EXIT_SUCCESS;
+}
+
+/* Onto a regular file that the shell opened for us, from where it stands. */
+static int copy_to_open_file(struct convert *convert, int fd)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct stream stream;
+    int r;
+
+    progress_begin(&convert->progress, convert->progress_mode);
+    stream_begin(&stream, fd, qcow2_size(convert->image), &convert->progress);
+    r = qcow2_copy_to_callback(convert->image, stream_receive, &stream, &convert->copy, &err);
+    if (r == 0) {
+        stream.sys_errno = stream_finish(&stream);
+    }
+    if (r == 0 && stream.sys_errno == 0) {
+        return EXIT_SUCCESS;
+    }
+    progress_end(&convert->progress);
+    if (stream.sys_errno != 0) {
+        err.code = QCOW2_E_IO;
+        err.sys_errno = stream.sys_errno;
+        snprintf(err.message, sizeof err.message, "cannot write to the target: %s",
+                 strerror(stream.sys_errno));
+    }
+    return report_copy(convert, &err);
+}
+
+/* What was done, for whoever watched. */
+static void print_summary(struct convert *convert)
+{
+    char size[SIZE_TEXT_MAX];
+    char rate[SIZE_TEXT_MAX];
+    char time[SIZE_TEXT_MAX];
+    uint64_t bytes = qcow2_size(convert->image);
+    double seconds = progress_end(&convert->progress);
+
+    if (convert->progress.visible) {
+        double per_second = seconds > 0.001 ? (double)bytes / seconds : 0;
+
+        text_put(stderr, convert->out_path);
+        fprintf(stderr, ": %s in %s", size_format(size, bytes), size_format_seconds(time, seconds));
+        if (per_second >= 1 && per_second < 1e18) {
+            fprintf(stderr, ", %s/s", size_format(rate, (uint64_t)per_second));
+        }
+        fputc('\n', stderr);
+    }
+}
+
+static int to_standard_output(struct convert *convert)
+{
+    struct stat info;
+    int code;
+
+    convert->out_path = "standard output";
+    if (target_is_image(STDOUT_FILENO, convert->image, convert->image_path)) {
+        report(convert->out_path, "is a file of the image itself, which is never overwritten");
+        return EXIT_FAILURE;
+    }
+    if (isatty(STDOUT_FILENO) == 1 && !convert->force) {
+        report(convert->out_path,
+               "is a terminal; redirect it to a file or a pipe, or insist with --force");
+        return EXIT_FAILURE;
+    }
+    if (fstat(STDOUT_FILENO, &info) != 0) {
+        report_errno(convert->out_path, errno, "cannot be written");
+        return EXIT_FAILURE;
+    }
+    signals_exit_at_once();
+    if (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode)) {
+        code = copy_to_open_file(convert, STDOUT_FILENO);
+    } else {
+        code = copy_to_fd(convert, STDOUT_FILENO);
+    }
+    if (code == EXIT_SUCCESS && convert->sync && fsync(STDOUT_FILENO) != 0 && errno != EINVAL) {
+        report_errno(convert->out_path, errno, "flushing to the medium failed");
+        code = EXIT_FAILURE;
+    }
+    return code;
+}
+
+static int to_target(struct convert *convert)
+{
+    struct target target;
+    int code;
+
+    signals_catch();
+    if (!target_open(&target, convert->out_path, qcow2_size(convert->image), convert->image,
+                     convert->image_path)) {
+        return EXIT_FAILURE;
+    }
+    if (target.kind == TARGET_STREAM && isatty(target.fd) == 1 && !convert->force) {
+        report(convert->out_path, "is a terminal; insist with --force");
+        target_abandon(&target);
+        return EXIT_FAILURE;
+    }
+    code = copy_to_fd(convert, target.fd);
+    if (code != EXIT_SUCCESS) {
+        target_abandon(&target);
+        return code;
+    }
+    return target_commit(&target, convert->sync) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int run(struct args *args)
+{
+    struct convert convert = { .args = args, .copy = QCOW2_COPY_OPTIONS_INIT };
+    int code;
+
+    if (!read_options(args, &convert)) {
+        return args->exit_code;
+    }
+    convert.image_path = args->operands[0];
+    convert.out_path = args->operands[1];
+    convert.image = open_image(convert.image_path, &args->common, 0);
+    if (convert.image == NULL) {
+        return EXIT_FAILURE;
+    }
+    if (strcmp(convert.out_path, "-") == 0) {
+        code = to_standard_output(&convert);
+    } else {
+        code = to_target(&convert);
+    }
+    if (code == EXIT_SUCCESS) {
+        print_summary(&convert);
+    }
+    stats_print(convert.image_path, convert.image, &args->common);
+    qcow2_close(convert.image);
+    return code;
+}
+
+const struct command command_convert = {
+    .name = "convert",
+    .summary = "write the disk to a raw file, a device or a stream",
+    .operands = "IMAGE OUT",
+    .text =
+        "Writes the virtual disk of IMAGE to OUT, on several processors, zeros as holes.\n"
+        "\n"
+        "OUT is a file, which appears under its name only when it is complete: until then it is "
+        "written under a hidden name in the same directory, and removed if anything goes wrong. A "
+        "file that has the name already is replaced then; a symbolic link is followed. OUT may "
+        "also be a block device, which is written in place, a pipe, or - for standard output. The "
+        "image itself is never overwritten.",
+    .options = options,
+    .examples = "  qcow2 convert disk.qcow2 disk.raw\n"
+                "      the disk as a raw file\n"
+                "  qcow2 convert disk.qcow2 - | ssh host 'cat > disk.raw'\n"
+                "      as a stream\n"
+                "  qcow2 convert --sync --target-is-zero disk.qcow2 /dev/vg/new\n"
+                "      onto a new device, finished when it is on the medium\n"
+                "  qcow2 convert -q -m 2 disk.qcow2 disk.raw\n"
+                "      without progress, on two threads\n",
+    .run = run,
+};

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* info_print.h - what is known about an image from its headers, and the two ways to print it. */
+#ifndef TOOL_INFO_PRINT_H
+#define TOOL_INFO_PRINT_H
+
+#include <jansson.h>
+#include <qcow2.h>
+#include <stdbool.h>
+
+/* One image file. */
+struct info_facts {
+    const char *path; /* as the user named it */
+    struct qcow2_image *image;
+    struct qcow2_info info;
+    uint64_t disk_bytes;      /* what the file occupies */
+    const char *full_backing; /* the backing file's name, relative to where the image is; or NULL */
+};
+
+/* The object of one image: what qemu-img prints, and an object "qcow2" beside it with what only we
+ * tell. NULL for no memory, if *failed is set. */
+json_t *info_json(const struct info_facts *facts, bool *failed);
+
+void info_human(const struct info_facts *facts);
+
+/* The words for the values of struct qcow2_info. */
+const char *info_compression_name(int compression); /* as qemu-img calls it */
+const char *info_encryption_name(int encryption);   /* NULL for none */
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* map_print.h - the three ways to print where a disk's bytes are. */
+#ifndef TOOL_MAP_PRINT_H
+#define TOOL_MAP_PRINT_H
+
+#include <qcow2.h>
+
+/* Each prints the range from `start` to `end` of the disk on stdout, in memory that does not grow
+ * with it. 0, a code of the library with *err filled, or 1: stdout failed, out_close will report
+ * it. */
+int map_print_json(struct qcow2_image *image, uint64_t start, uint64_t end,
+                   struct qcow2_error *err);
+int map_print_table(struct qcow2_image *image, const char *path, uint64_t start, uint64_t end,
+                    struct qcow2_error *err);
+int map_print_html(struct qcow2_image *image, const char *path, uint64_t start, uint64_t end,
+                   struct qcow2_error *err);
+
+#endif

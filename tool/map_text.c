@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* map_text.c - where a disk's bytes are, row by row: as JSON that equals qemu-img's, and as a
+ * table. */
+#include "map_print.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "out.h"
+#include "rows.h"
+#include "text.h"
+
+static const char *truth(bool value)
+{
+    return value ? "true" : "false";
+}
+
+static void put_row(const struct row *row, const char *before)
+{
+    printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64
+           ", \"depth\": %d, \"present\": %s, \"zero\": %s, \"data\": %s",
+           before, row->start, row->length, row->depth, truth(row->present), truth(row->zero),
+           truth(row->data));
+    if (row->has_offset) {
+        printf(", \"offset\": %" PRIu64, row->offset);
+    }
+    putchar('}');
+}
+
+/* The array is closed only when the list is complete, so that a list cut short by an error is no
+ * JSON and cannot be taken for the whole. */
+int map_print_json(struct qcow2_image *image, uint64_t start, uint64_t end, struct qcow2_error *err)
+{
+    struct row_walk walk;
+    struct row row = { .start = start };
+    const char *before = "[";
+    int r;
+
+    rows_begin(&walk, image, start, end);
+    while ((r = rows_next(&walk, &row, err)) > 0) {
+        put_row(&row, before);
+        before = ",\n";
+        if (out_failed()) {
+            return 1;
+        }
+    }
+    if (r < 0) {
+        return r;
+    }
+    if (before[0] == '[') {
+        /* An empty range has one row too, where nothing is true. */
+        put_row(&row, before);
+    }
+    printf("]\n");
+    return 0;
+}
+
+/* The file a row lies in: as the user named the image, as the chain names what is under it. */
+static void put_file(struct qcow2_image *image, const char *path, int depth)
+{
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    if (depth > 0 && qcow2_get_info(image, depth, &info, NULL) == 0) {
+        path = info.source_name;
+    }
+    text_put(stdout, path);
+}
+
+int map_print_table(struct qcow2_image *image, const char *path, uint64_t start, uint64_t end,
+                    struct qcow2_error *err)
+{
+    struct row_walk walk;
+    struct row row;
+    int r;
+
+    printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
+    rows_begin(&walk, image, start, end);
+    while ((r = rows_next(&walk, &row, err)) > 0) {
+        if (!row.data || row.zero) {
+            continue;
+        }
+        printf("%#-16" PRIx64 "%#-16" PRIx64, row.start, row.length);
+        if (row.has_offset) {
+            printf("%#-16" PRIx64, row.offset);
+        } else {
+            printf("%-16s", row.compressed ? "compressed" : "-");
+        }
+        put_file(image, path, row.depth);
+        putchar('\n');
+        if (out_failed()) {
+            return 1;
+        }
+    }
+    return r;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* rows.c - the extents of a disk joined into the longest runs, in qemu-img's terms.
+ * Knows what qemu-img's map calls each kind of extent; must not know how rows are printed. */
+#include "rows.h"
+
+#include <string.h>
+
+void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start, uint64_t end)
+{
+    memset(walk, 0, sizeof *walk);
+    walk->image = image;
+    walk->cursor = start;
+    walk->end = end;
+    holes_begin(&walk->holes, image);
+}
+
+/* The next piece whose bytes are all of one sort: an extent, or as much of it as the file
+ * underneath treats alike. */
+static int next_piece(struct row_walk *walk, struct row *piece_ret, struct qcow2_error *err)
+{
+    struct qcow2_extent *extent = &walk->extent;
+    uint64_t length;
+    bool in_hole;
+
+    if (extent->length == 0) {
+        int r = qcow2_next_extent(walk->image, &walk->cursor, walk->end, extent, err);
+
+        if (r <= 0) {
+            return r;
+        }
+    }
+    length = extent->length;
+    in_hole = holes_clip(&walk->holes, extent, &length);
+    memset(piece_ret, 0, sizeof *piece_ret);
+    piece_ret->start = extent->offset;
+    piece_ret->length = length;
+    piece_ret->depth = extent->depth;
+    piece_ret->present = extent->kind != QCOW2_EXTENT_HOLE;
+    piece_ret->data = extent->kind == QCOW2_EXTENT_DATA || extent->kind == QCOW2_EXTENT_COMPRESSED;
+    piece_ret->zero = !piece_ret->data || in_hole;
+    piece_ret->compressed = extent->kind == QCOW2_EXTENT_COMPRESSED;
+    piece_ret->has_offset = extent->host_offset != UINT64_MAX;
+    piece_ret->offset = piece_ret->has_offset ? extent->host_offset : 0;
+
+    extent->offset += length;
+    extent->length -= length;
+    if (piece_ret->has_offset) {
+        extent->host_offset += length;
+    }
+    return 1;
+}
+
+static bool continues(const struct row *row, const struct row *piece)
+{
+    return row->depth == piece->depth && row->present == piece->present &&
+           row->zero == piece->zero && row->data == piece->data &&
+           row->compressed == piece->compressed && row->has_offset == piece->has_offset &&
+           (!row->has_offset || row->offset + row->length == piece->offset);
+}
+
+int rows_next(struct row_walk *walk, struct row *row_ret, struct qcow2_error *err)
+{
+    struct row row = walk->next;
+    int r;
+
+    if (row.length == 0 && (r = next_piece(walk, &row, err)) <= 0) {
+        return r;
+    }
+    walk->next.length = 0;
+    while ((r = next_piece(walk, &walk->next, err)) > 0) {
+        if (!continues(&row, &walk->next)) {
+            break;
+        }
+        row.length += walk->next.length;
+        walk->next.length = 0;
+    }
+    if (r < 0) {
+        return r;
+    }
+    *row_ret = row;
+    return 1;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* rows.h - the extents of a disk joined into the longest runs, in qemu-img's terms. */
+#ifndef TOOL_ROWS_H
+#define TOOL_ROWS_H
+
+#include <qcow2.h>
+#include <stdbool.h>
+
+#include "holes.h"
+
+struct row {
+    uint64_t start;
+    uint64_t length;
+    int depth;
+    bool present; /* some layer holds it, as data or as zeros */
+    bool zero;    /* reads as zeros */
+    bool data;    /* has bytes stored somewhere */
+    bool compressed;
+    bool has_offset;
+    uint64_t offset; /* of its first byte in the file of layer `depth` */
+};
+
+struct row_walk {
+    struct qcow2_image *image;
+    uint64_t cursor;
+    uint64_t end;
+    struct holes holes;
+    struct qcow2_extent extent; /* what is left of the last extent; length 0: nothing */
+    struct row next;            /* read ahead; length 0: nothing */
+};
+
+/* From `start` to `end`, which must not be past the end of the disk. */
+void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start, uint64_t end);
+
+/* 1 with the next row, 0 at the end, or a code. Rows are made one at a time; nothing is kept. */
+int rows_next(struct row_walk *walk, struct row *row_ret, struct qcow2_error *err);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* signals.h - what Ctrl-C, kill and a closed terminal do. */
+#ifndef TOOL_SIGNALS_H
+#define TOOL_SIGNALS_H
+
+#include <stdbool.h>
+
+/* For main: a closed pipe and a file over its size limit become errors of write(2), not a silent
+ * death. */
+void signals_init(void);
+
+/* Catches SIGINT, SIGTERM and SIGHUP (those that were not ignored already, as nohup does it). From
+ * then on the first one only sets a flag for signals_caught, and a second one ends the program at
+ * once, the file given to signals_unlink removed. */
+void signals_catch(void);
+
+/* The same signals end the program at once, with the exit code that belongs to them: for work that
+ * leaves nothing behind and may be stuck in a write that nobody reads. */
+void signals_exit_at_once(void);
+
+/* The signal that was caught, or 0. Cheap; for any thread. */
+int signals_caught(void);
+
+/* 128 + the signal that was caught. */
+int signals_exit_code(void);
+
+/* "SIGINT" and so on, for the signal that was caught. */
+const char *signals_name(void);
+
+/* The unfinished file to remove if the program must end at once; to be told before it is made, so
+ * that there is no moment between. `name` is copied; it must fit in 255 bytes. NULL: there is none
+ * any more. */
+void signals_unlink(int directory_fd, const char *name);
+
+/* Whether a line without an end stands on the terminal, to be ended before the shell writes on. */
+void signals_line_open(bool open);
+
+#endif

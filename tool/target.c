@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT */
+/* target.c - where a conversion goes.
+ * Knows file systems; must not know how the bytes get there.
+ *
+ * A file is written under a name nobody can guess in the directory of its final name, and renamed
+ * over it at the end: whoever looks sees the old file or the whole new one. */
+#include "target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "signals.h"
+
+#define MAX_LINKS 40 /* as Linux itself follows */
+
+/* Only its contents are of interest, so no permission to list it is needed where the system can
+ * say so. */
+#ifdef O_PATH
+#define DIRECTORY_FLAGS (O_PATH | O_DIRECTORY | O_CLOEXEC)
+#else
+#define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+#endif
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode)) {
+        return a->st_rdev == b->st_rdev; /* one device may have several nodes */
+    }
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Compares with every file of the chain. A file that cannot be looked at any more cannot be
+ * compared. */
+static bool belongs_to_image(const struct stat *file, const struct qcow2_image *image,
+                             const char *image_path)
+{
+    struct stat other;
+
+    if (stat(image_path, &other) == 0 && same_file(file, &other)) {
+        return true;
+    }
+    for (int depth = 1;; depth++) {
+        struct qcow2_info info = QCOW2_INFO_INIT;
+
+        if (qcow2_get_info(image, depth, &info, NULL) < 0) {
+            return false;
+        }
+        if (stat(info.source_name, &other) == 0 && same_file(file, &other)) {
+            return true;
+        }
+    }
+}
+
+bool target_is_image(int fd, const struct qcow2_image *image, const char *image_path)
+{
+    struct stat file;
+
+    return fstat(fd, &file) == 0 && belongs_to_image(&file, image, image_path);
+}
+
+/* What `link`, found at `path`, points at; NULL without memory. */
+static char *join_link(const char *path, const char *link)
+{
+    const char *slash = strrchr(path, '/');
+    size_t directory = slash != NULL && link[0] != '/' ? (size_t)(slash - path) + 1 : 0;
+    size_t count = strlen(link) + 1;
+    char *joined = malloc(directory + count);
+
+    if (joined != NULL) {
+        memcpy(joined, path, directory);
+        memcpy(joined + directory, link, count);
+    }
+    return joined;
+}
+
+/* Follows symbolic links at the end of `path`, also one whose target does not exist yet: the file
+ * behind the link is replaced, not the link. NULL after a report. */
+static char *resolve(const char *path)
+{
+    char *current = strdup(path);
+    char link[4096];
+
+    for (int i = 0; current != NULL && i < MAX_LINKS; i++) {
+        ssize_t count = readlink(current, link, sizeof link - 1);
+        char *next;
+
+        if (count < 0) {
+            return current; /* no link; if there is worse to say, opening will say it */
+        }
+        link[count] = '\0';
+        next = join_link(current, link);
+        free(current);
+        current = next;
+    }
+    report(path, current == NULL ? "out of memory" : "too many symbolic links");
+    free(current);
+    return NULL;
+}
+
+static bool open_directory(struct target *target)
+{
+    char *slash = strrchr(target->final_path, '/');
+
+    target->final_name = slash != NULL ? slash + 1 : target->final_path;
+    if (target->final_name[0] == '\0') {
+        report(target->path, "names a directory, not a file");
+        return false;
+    }
+    if (slash == NULL) {
+        target->directory_fd = open(".", DIRECTORY_FLAGS);
+    } else if (slash == target->final_path) {
+        target->directory_fd = open("/", DIRECTORY_FLAGS);
+    } else {
+        *slash = '\0';
+        target->directory_fd = open(target->final_path, DIRECTORY_FLAGS);
+        *slash = '/';
+    }
+    if (target->directory_fd < 0) {
+        report_errno(target->path, errno, "cannot open its directory");
+        return false;
+    }
+    return true;
+}
+
+static bool open_temporary(struct target *target)
+{
+    /* A file that replaces another one is nobody else's to read until it has that one's mode. */
+    mode_t mode = target->replaces ? 0600 : 0666;
+    uint64_t random;
+
+    for (int i = 0; i < 16; i++) {
+        if (getentropy(&random, sizeof random) != 0) {
+            break;
+        }
+        snprintf(target->temporary_name, sizeof target->temporary_name, ".%.200s.%016" PRIx64,
+                 target->final_name, random);
+        signals_unlink(target->directory_fd, target->temporary_name);
+        target->fd = openat(target->directory_fd, target->temporary_name,
+                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+        if (target->fd >= 0) {
+            return true;
+        }
+        if (errno != EEXIST) {
+            break;
+        }
+    }
+    report_errno(target->path, errno, "cannot create a file in its directory");
+    return false;
+}
+
+static bool open_file(struct target *target, const struct stat *existing)
+{
+    target->kind = TARGET_FILE;
+    if (existing != NULL) {
+        /* Renaming needs no permission on the file itself; overwriting it does. */
+        if (faccessat(AT_FDCWD, target->path, W_OK, AT_EACCESS) != 0) {
+            report_errno(target->path, errno, "cannot be overwritten");
+            return false;
+        }
+        target->replaces = true;
+        target->owner = existing->st_uid;
+        target->group = existing->st_gid;
+        target->mode = existing->st_mode & 0777;
+    }
+    target->final_path = resolve(target->path);
+    return target->final_path != NULL && open_directory(target) && open_temporary(target);
+}
+
+static bool open_device(struct target *target, uint64_t bytes)
+{
+    off_t end;
+
+    target->kind = TARGET_DEVICE;
+    /* On a block device O_EXCL asks the kernel to fail if it is mounted or otherwise in use. */
+    target->fd = open(target->path, O_RDWR | O_EXCL | O_CLOEXEC);
+    if (target->fd < 0) {
+        if (errno == EBUSY) {
+            report(target->path, "the device is in use (mounted?)");
+        } else {
+            report_errno(target->path, errno, "cannot open the device");
+        }
+        return false;
+    }
+    end = lseek(target->fd, 0, SEEK_END);
+    if (end < 0) {
+        report_errno(target->path, errno, "cannot get the size of the device");
+        return false;
+    }
+    if ((uint64_t)end < bytes) {
+        report(target->path, "the device is too small: it has %" PRIu64 " bytes, the disk %" PRIu64,
+               (uint64_t)end, bytes);
+        return false;
+    }
+    return true;
+}
+
+static bool open_stream(struct target *target)
+{
+    target->kind = TARGET_STREAM;
+    /* A pipe may take for ever to open or to be read, and leaves nothing to clean up. */
+    signals_exit_at_once();
+    target->fd = open(target->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    if (target->fd < 0) {
+        report_errno(target->path, errno, "cannot open for writing");
+    }
+    return target->fd >= 0;
+}
+
+static bool open_existing(struct target *target, const struct stat *info, uint64_t bytes)
+{
+    switch (info->st_mode & S_IFMT) {
+    case S_IFREG:
+        return open_file(target, info);
+    case S_IFBLK:
+        return open_device(target, bytes);
+    case S_IFCHR:
+    case S_IFIFO:
+        return open_stream(target);
+    case S_IFDIR:
+        report(target->path, "is a directory");
+        return false;
+    default:
+        report(target->path, "is neither a file nor a device nor a pipe");
+        return false;
+    }
+}
+
+bool target_open(struct target *target, const char *path, uint64_t bytes,
+                 const struct qcow2_image *image, const char *image_path)
+{
+    struct stat info;
+    bool opened;
+
+    memset(target, 0, sizeof *target);
+    target->path = path;
+    target->fd = -1;
+    target->directory_fd = -1;
+    if (stat(path, &info) == 0) {
+        if (belongs_to_image(&info, image, image_path)) {
+            report(path, "is a file of the image itself, which is never overwritten");
+            return false;
+        }
+        opened = open_existing(target, &info, bytes);
+    } else if (errno == ENOENT) {
+        opened = open_file(target, NULL);
+    } else {
+        report_errno(path, errno, "cannot be written");
+        return false;
+    }
+    if (!opened) {
+        target_abandon(target);
+    }
+    return opened;
+}
+
+static void release(struct target *target)
+{
+    signals_unlink(-1, NULL);
+    if (target->directory_fd >= 0) {
+        close(target->directory_fd);
+    }
+    free(target->final_path);
+    target->directory_fd = -1;
+    target->final_path = NULL;
+}
+
+void target_abandon(struct target *target)
+{
+    if (target->fd >= 0) {
+        close(target->fd);
+        if (target->kind == TARGET_FILE) {
+            unlinkat(target->directory_fd, target->temporary_name, 0);
+        }
+    }
+    target->fd = -1;
+    release(target);
+}
+
+/* Owner before mode: changing the owner may clear bits of the mode. Only root can keep a foreign
+ * owner; for others the new file is their own, as it is with every program that replaces files. */
+static bool keep_owner_and_mode(const struct target *target)
+{
+    if (!target->replaces) {
+        return true;
+    }
+    if (geteuid() == 0 && fchown(target->fd, target->owner, target->group) != 0) {
+        report_errno(target->path, errno, "cannot keep the owner of the file it replaces");
+        return false;
+    }
+    if (fchmod(target->fd, target->mode) != 0) {
+        report_errno(target->path, errno, "cannot keep the mode of the file it replaces");
+        return false;
+    }
+    return true;
+}
+
+static bool close_target(struct target *target)
+{
+    int fd = target->fd;
+
+    target->fd = -1;
+    /* close(2) is where network file systems and quotas confess. */
+    if (close(fd) != 0 && errno != EINTR) {
+        report_errno(target->path, errno, "closing failed");
+        return false;
+    }
+    return true;
+}
+
+/* The rename itself is on the medium once the directory is. */
+static bool sync_directory(const struct target *target)
+{
+    int fd = openat(target->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool done = fd >= 0 && fsync(fd) == 0;
+
+    if (!done) {
+        report_errno(target->path, errno, "flushing its directory to the medium failed");
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return done;
+}
+
+static bool commit_file(struct target *target, bool sync)
+{
+    if (!keep_owner_and_mode(target) || !close_target(target)) {
+        unlinkat(target->directory_fd, target->temporary_name, 0);
+        return false;
+    }
+    if (renameat(target->directory_fd, target->temporary_name, target->directory_fd,
+                 target->final_name) != 0) {
+        report_errno(target->path, errno, "the finished file cannot be given its name");
+        unlinkat(target->directory_fd, target->temporary_name, 0);
+        return false;
+    }
+    signals_unlink(-1, NULL);
+    return !sync || sync_directory(target);
+}
+
+bool target_commit(struct target *target, bool sync)
+{
+    bool done;
+
+    if (sync && target->kind != TARGET_STREAM && fsync(target->fd) != 0) {
+        report_errno(target->path, errno, "flushing to the medium failed");
+        target_abandon(target);
+        return false;
+    }
+    done = target->kind == TARGET_FILE ? commit_file(target, sync) : close_target(target);
+    if (target->fd >= 0) {
+        close(target->fd);
+        target->fd = -1;
+    }
+    release(target);
+    return done;
+}
