@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* test_deflate.c - codec/deflate: streams that end with the cluster, and the many that do not. */
+#include "unit.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <zlib.h>
+
+#include <qcow2.h>
+
+#include "codec/codec.h"
+
+enum { CLUSTER = 4096, ROOM = 4 * CLUSTER };
+
+static unsigned char data[2 * CLUSTER]; /* what is compressed */
+static unsigned char stream[ROOM];
+static unsigned char out[CLUSTER + 1];
+
+static int fill_data(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sizeof data; i++) {
+        data[i] = (unsigned char)(i * i >> 7 ^ i);
+    }
+    return 0;
+}
+
+/* Compresses n bytes of data; window_bits as zlib has them; flush Z_FINISH or Z_SYNC_FLUSH. */
+static size_t pack(size_t n, int window_bits, int flush)
+{
+    z_stream z = { 0 };
+    size_t made;
+
+    memset(stream, 0, sizeof stream);
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = data;
+    z.avail_in = (uInt)n;
+    z.next_out = stream;
+    z.avail_out = sizeof stream;
+    assert_true(deflate(&z, flush) >= 0);
+    made = z.total_out;
+    (void)deflateEnd(&z);
+    return made;
+}
+
+/* A stored block of n bytes (below 65536) of data at stream + at; where it ends. */
+static size_t stored(size_t at, size_t n, bool final)
+{
+    stream[at] = final ? 1 : 0;
+    stream[at + 1] = (unsigned char)n;
+    stream[at + 2] = (unsigned char)(n >> 8);
+    stream[at + 3] = (unsigned char)~n;
+    stream[at + 4] = (unsigned char)~(n >> 8);
+    memcpy(stream + at + 5, data, n);
+    return at + 5 + n;
+}
+
+/* Decodes in_bytes of stream into a cluster with a guard behind it, from a buffer of just that size,
+ * so that a sanitizer sees a byte read too far. */
+static enum q2_codec_result decode(struct q2_decoder *decoder, size_t in_bytes, bool cut)
+{
+    unsigned char *in = malloc(in_bytes + (in_bytes == 0));
+    enum q2_codec_result r;
+
+    assert_non_null(in);
+    memcpy(in, stream, in_bytes);
+    memset(out, 0x5A, sizeof out);
+    r = q2_codec_decode(decoder, QCOW2_COMPRESSION_DEFLATE, in, in_bytes, cut, out, CLUSTER);
+    assert_int_equal(out[CLUSTER], 0x5A);
+    free(in);
+    return r;
+}
+
+static void check(size_t in_bytes, bool cut, enum q2_codec_result wanted)
+{
+    struct q2_decoder decoder;
+
+    q2_decoder_init(&decoder);
+    /* Twice: contexts are used again, and what one stream left behind must not reach the next. */
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(decode(&decoder, in_bytes, cut), wanted);
+        if (wanted == Q2_CODEC_OK) {
+            assert_memory_equal(out, data, CLUSTER);
+        }
+    }
+    q2_decoder_deinit(&decoder);
+}
+
+static void stream_of_one_cluster_is_decoded(void **state)
+{
+    (void)state;
+    check(pack(CLUSTER, -12, Z_FINISH), false, Q2_CODEC_OK);
+    check(pack(CLUSTER, -15, Z_FINISH), false, Q2_CODEC_OK);
+    check(pack(CLUSTER, -15, Z_FINISH), true, Q2_CODEC_OK);
+    check(stored(0, CLUSTER, true), false, Q2_CODEC_OK);
+}
+
+static void padding_after_the_stream_is_ignored(void **state)
+{
+    size_t n = pack(CLUSTER, -12, Z_FINISH);
+
+    (void)state;
+    check(n + 511, false, Q2_CODEC_OK);
+    check(n + 3000, false, Q2_CODEC_OK);
+    memset(stream + n, 0xFF, 3000);
+    check(n + 1, false, Q2_CODEC_OK);
+    check(n + 511, false, Q2_CODEC_OK);
+    check(n + 3000, false, Q2_CODEC_OK);
+}
+
+static void stream_longer_than_the_cluster_is_cut(void **state)
+{
+    (void)state;
+    check(pack(CLUSTER + 1, -12, Z_FINISH), false, Q2_CODEC_OK);
+    check(pack(2 * CLUSTER, -12, Z_FINISH), false, Q2_CODEC_OK);
+}
+
+static void stream_shorter_than_the_cluster_is_bad(void **state)
+{
+    (void)state;
+    check(pack(CLUSTER - 1, -12, Z_FINISH), false, Q2_CODEC_BAD);
+    check(pack(1, -12, Z_FINISH), false, Q2_CODEC_BAD);
+    check(pack(0, -12, Z_FINISH), false, Q2_CODEC_BAD);
+    check(pack(CLUSTER - 1, -12, Z_FINISH) + 600, false, Q2_CODEC_BAD);
+}
+
+static void unfinished_stream_is_good_if_its_input_is_all_there(void **state)
+{
+    size_t n = stored(0, CLUSTER, false);
+
+    (void)state;
+    check(n, false, Q2_CODEC_OK);
+}
+
+static void unfinished_stream_is_bad_if_the_file_ends_there(void **state)
+{
+    size_t n = stored(0, CLUSTER, false);
+
+    (void)state;
+    check(n, true, Q2_CODEC_BAD);
+}
+
+static void unfinished_stream_with_a_bad_block_behind_it_is_bad(void **state)
+{
+    size_t n = stored(0, CLUSTER, false);
+
+    (void)state;
+    memset(stream + n, 0x06, 16); /* the reserved block type */
+    check(n + 16, false, Q2_CODEC_BAD);
+    memset(stream + n, 0, 16); /* a stored block whose lengths disagree */
+    check(n + 16, false, Q2_CODEC_BAD);
+    n = pack(CLUSTER, -12, Z_SYNC_FLUSH);
+    check(n + 16, false, Q2_CODEC_BAD);
+}
+
+static void unfinished_stream_with_a_good_block_behind_it_is_good(void **state)
+{
+    size_t n = stored(0, CLUSTER, false);
+
+    (void)state;
+    check(stored(n, 100, true), false, Q2_CODEC_OK);
+}
+
+static void stream_cut_short_is_bad_wherever(void **state)
+{
+    size_t n = pack(CLUSTER, -12, Z_FINISH);
+
+    (void)state;
+    for (size_t keep = 0; keep < n; keep += keep + 20 < n ? 13 : 1) {
+        struct q2_decoder decoder;
+
+        q2_decoder_init(&decoder);
+        /* The last bits of a stream say no more than that it ends. */
+        if (decode(&decoder, keep, true) == Q2_CODEC_OK) {
+            assert_true(n - keep <= 2);
+        }
+        q2_decoder_deinit(&decoder);
+    }
+}
+
+static void wrapped_streams_are_bad(void **state)
+{
+    (void)state;
+    check(pack(CLUSTER, 15, Z_FINISH), false, Q2_CODEC_BAD);      /* zlib */
+    check(pack(CLUSTER, 15 + 16, Z_FINISH), false, Q2_CODEC_BAD); /* gzip */
+}
+
+static void decoder_is_as_good_as_new_after_a_bad_stream(void **state)
+{
+    struct q2_decoder decoder;
+    size_t n;
+
+    (void)state;
+    q2_decoder_init(&decoder);
+    for (int round = 0; round < 3; round++) {
+        memset(stream, 0x06, 600);
+        assert_int_equal(decode(&decoder, 600, false), Q2_CODEC_BAD);
+        n = pack(CLUSTER, -12, Z_FINISH);
+        assert_int_equal(decode(&decoder, n, false), Q2_CODEC_OK);
+        assert_memory_equal(out, data, CLUSTER);
+        assert_int_equal(decode(&decoder, n - n / 3, false), Q2_CODEC_BAD);
+        n = pack(2 * CLUSTER, -12, Z_FINISH);
+        assert_int_equal(decode(&decoder, n, false), Q2_CODEC_OK);
+        assert_memory_equal(out, data, CLUSTER);
+    }
+    q2_decoder_deinit(&decoder);
+}
+
+static void decoder_never_used_is_deinited(void **state)
+{
+    struct q2_decoder decoder;
+
+    (void)state;
+    q2_decoder_init(&decoder);
+    q2_decoder_deinit(&decoder);
+    q2_decoder_deinit(&decoder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stream_of_one_cluster_is_decoded),
+        cmocka_unit_test(padding_after_the_stream_is_ignored),
+        cmocka_unit_test(stream_longer_than_the_cluster_is_cut),
+        cmocka_unit_test(stream_shorter_than_the_cluster_is_bad),
+        cmocka_unit_test(unfinished_stream_is_good_if_its_input_is_all_there),
+        cmocka_unit_test(unfinished_stream_is_bad_if_the_file_ends_there),
+        cmocka_unit_test(unfinished_stream_with_a_bad_block_behind_it_is_bad),
+        cmocka_unit_test(unfinished_stream_with_a_good_block_behind_it_is_good),
+        cmocka_unit_test(stream_cut_short_is_bad_wherever),
+        cmocka_unit_test(wrapped_streams_are_bad),
+        cmocka_unit_test(decoder_is_as_good_as_new_after_a_bad_stream),
+        cmocka_unit_test(decoder_never_used_is_deinited),
+    };
+
+    return cmocka_run_group_tests(tests, fill_data, NULL);
+}
