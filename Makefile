@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+# A thin front door: what is here says what to type, the work is done by meson (building),
+# scripts/check (checking), demo/run and bench/. Nothing is decided in this file.
+
+BUILD = build
+PREFIX ?= /usr/local
+# Below PREFIX. Left to itself meson picks a place that differs from system to system, and on a small
+# Debian one where neither pkg-config nor the linker looks.
+LIBDIR ?= lib
+DESTDIR ?=
+IMAGE ?=
+QUICK ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo check bench install format clean
+
+help: ## this list
+	@echo "qcow2 - read qcow2 disk images. What 'make' can do:"
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+	    printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@echo "First time? 'make demo' on Debian installs what it needs (as root), builds, and shows the tool at work."
+
+setup: ## install the Debian packages that building needs (as root)
+	@scripts/setup build
+
+build: ## build the tool, optimised, as build/qcow2, and the library beside it
+	@command -v meson >/dev/null && command -v ninja >/dev/null || \
+	    { echo "meson or ninja is missing: 'make setup' installs what building needs"; exit 1; }
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=release --prefix='$(PREFIX)' \
+	    --libdir='$(LIBDIR)'
+	@ninja -C $(BUILD)
+
+demo: ## read the image in demo/, every step explained; IMAGE=FILE reads another
+	@scripts/setup build
+	@log=$$(mktemp) && if $(MAKE) --no-print-directory build >$$log 2>&1; then rm -f $$log; \
+	    else cat $$log; rm -f $$log; exit 1; fi
+	@QCOW2_TOOL=$(BUILD)/qcow2 demo/run $(if $(IMAGE),'$(IMAGE)')
+
+check: ## install what checking needs (as root), then every test and check there is
+	@scripts/setup check
+	@scripts/check
+
+bench: ## measure against qemu-img and others; QUICK=1 takes minutes, not more
+	@scripts/setup bench
+	@$(MAKE) --no-print-directory build
+	@bench/run --build $(BUILD) $(if $(QUICK),--quick)
+
+install: build ## install tool, library, header, manual pages; PREFIX=/usr/local DESTDIR=
+	@meson configure $(BUILD) -Dprefix='$(PREFIX)' -Dlibdir='$(LIBDIR)'
+	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ]; then ldconfig; fi
+
+format: ## lay out all C files as .clang-format says
+	@find . -type d -name 'build*' -prune -o -name '*.[ch]' -print0 | xargs -0 clang-format -i
+
+clean: ## remove everything that was built
+	rm -rf build build-check
