@@ -11,9 +11,8 @@
 struct arg_option {
     int id;           /* its letter, or ARG_FIRST_LONG and up for one without a letter */
     const char *name; /* without the dashes */
-    const char
-        *value; /* what its value is called in the help, "[=WORD]" if it may be left out; NULL:
-                          it takes none */
+    /* What its value is called in the help, "[=WORD]" if it may be left out; NULL: it takes none. */
+    const char *value;
     const char *help; /* one or a few sentences; wrapped when printed */
 };
 #define ARG_FIRST_LONG   256

@@ -35,8 +35,8 @@ static uint64_t count_fixed(const struct qcow2_info *info, uint64_t file_cluster
 
 /* Does the disk refer to at least `threshold` clusters of its own file, with `count` known before
  * the walk? A walk that fails says no; the listing will fail at the same place and report it. */
-static bool refers_to(struct qcow2_image *image, const struct qcow2_info *info, uint64_t count,
-                      uint64_t threshold)
+static bool refers_to(struct qcow2_image *image, const struct qcow2_info *info, uint64_t file_bytes,
+                      uint64_t count, uint64_t threshold)
 {
     uint64_t entry_bytes =
         (info->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0 ? 16 : 8;
@@ -55,42 +55,68 @@ static bool refers_to(struct qcow2_image *image, const struct qcow2_info *info, 
         first = first < next_table ? next_table : first;
         count += last + 1 - first;
         next_table = last + 1;
-        if (extent.host_offset != UINT64_MAX) {
-            count += divide_up(extent.length, info->cluster_size);
+        /* What lies past the end of the file is not counted there either. */
+        if (extent.host_offset < file_bytes) {
+            uint64_t inside = file_bytes - extent.host_offset;
+
+            inside = inside < extent.length ? inside : extent.length;
+            count += divide_up(inside, info->cluster_size);
         }
     }
     return count >= threshold;
 }
 
 /* QEMU's rule: a tenth more clusters, and at least two more, than the file has room for. */
-static bool is_preallocated(struct holes *holes, int fd)
+static bool is_preallocated(struct qcow2_image *image, int fd)
 {
     struct qcow2_info info = QCOW2_INFO_INIT;
     struct stat file;
+    uint64_t file_bytes;
     uint64_t real;
     uint64_t threshold;
     uint64_t file_clusters;
 
     if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) ||
-        qcow2_get_info(holes->image, 0, &info, NULL) < 0) {
+        qcow2_get_info(image, 0, &info, NULL) < 0) {
         return false;
     }
-    holes->file_bytes = (uint64_t)file.st_size;
+    file_bytes = (uint64_t)file.st_size;
     real = (uint64_t)file.st_blocks * 512 / info.cluster_size;
     threshold = real * 10 / 9 > real + 2 ? real * 10 / 9 : real + 2;
-    file_clusters = divide_up(holes->file_bytes, info.cluster_size);
+    file_clusters = divide_up(file_bytes, info.cluster_size);
     /* The file does not even have so many clusters: the normal case, and decided without a walk. */
     if (file_clusters < threshold) {
         return false;
     }
-    return refers_to(holes->image, &info, count_fixed(&info, file_clusters), threshold);
+    return refers_to(image, &info, file_bytes, count_fixed(&info, file_clusters), threshold);
+}
+
+/* A descriptor of the image file: that of the first byte of data which lies within it. -1 if there
+ * is none, or no descriptor. */
+static int find_file(struct qcow2_image *image)
+{
+    struct qcow2_extent extent;
+    uint64_t cursor = 0;
+
+    while (qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
+        if (extent.kind == QCOW2_EXTENT_DATA && extent.depth == 0) {
+            int fd;
+
+            extent.length = 1;
+            fd = qcow2_extent_fd(image, &extent);
+            if (fd >= 0) {
+                return fd;
+            }
+        }
+    }
+    return -1;
 }
 
 #ifdef SEEK_DATA
-/* Finds out about the run of data or hole around `offset`. */
-static void look(struct holes *holes, int fd, uint64_t offset)
+/* Finds out about the run of data or hole that begins at `offset` or before. */
+static void look(struct holes *holes, uint64_t offset)
 {
-    off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
+    off_t data = lseek(holes->fd, (off_t)offset, SEEK_DATA);
     off_t hole;
 
     holes->known_start = offset;
@@ -104,15 +130,14 @@ static void look(struct holes *holes, int fd, uint64_t offset)
         return;
     }
     holes->known_hole = false;
-    hole = lseek(fd, (off_t)offset, SEEK_HOLE);
+    hole = lseek(holes->fd, (off_t)offset, SEEK_HOLE);
     if (hole > data) {
         holes->known_end = (uint64_t)hole;
     }
 }
 #else
-static void look(struct holes *holes, int fd, uint64_t offset)
+static void look(struct holes *holes, uint64_t offset)
 {
-    (void)fd;
     holes->known_start = offset;
     holes->known_end = UINT64_MAX;
     holes->known_hole = false;
@@ -122,27 +147,21 @@ static void look(struct holes *holes, int fd, uint64_t offset)
 bool holes_clip(struct holes *holes, const struct qcow2_extent *extent, uint64_t *length)
 {
     uint64_t offset = extent->host_offset;
-    int fd;
 
     if (extent->kind != QCOW2_EXTENT_DATA || extent->depth != 0 || offset == UINT64_MAX) {
         return false;
     }
-    if (holes->decided && !holes->active) {
-        return false;
-    }
-    fd = qcow2_extent_fd(holes->image, extent);
-    if (fd < 0) {
-        return false;
-    }
+    /* Only now, so that a disk without data is never looked at this way. */
     if (!holes->decided) {
         holes->decided = true;
-        holes->active = is_preallocated(holes, fd);
-        if (!holes->active) {
-            return false;
-        }
+        holes->fd = find_file(holes->image);
+        holes->active = holes->fd >= 0 && is_preallocated(holes->image, holes->fd);
+    }
+    if (!holes->active) {
+        return false;
     }
     if (offset < holes->known_start || offset >= holes->known_end) {
-        look(holes, fd, offset);
+        look(holes, offset);
     }
     if (holes->known_end - offset < *length) {
         *length = holes->known_end - offset;

@@ -12,9 +12,9 @@
 
 struct holes {
     struct qcow2_image *image;
-    bool active; /* the image is of this sort */
     bool decided;
-    uint64_t file_bytes;
+    bool active; /* the image is of this sort */
+    int fd;      /* of the image file, if active; the image's own */
     /* What the file system said last: [known_start, known_end) of the file is alike. */
     uint64_t known_start;
     uint64_t known_end;

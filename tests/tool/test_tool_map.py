@@ -18,6 +18,15 @@ def test_json_equals_qemu_img(images, name):
         toolrun.qemu_json('map', '--output=json', path)
 
 
+@pytest.mark.parametrize('length', [16000000, 5000000, 4500001, 1000000, 500000])
+@pytest.mark.parametrize('options', ['preallocation=metadata', 'preallocation=off'])
+def test_json_of_a_file_cut_short_equals_qemu_img(tmp_path, options, length):
+    path = toolrun.create(tmp_path / 'image.qcow2', '16M', 'write -P 1 3M 1M', options=options)
+    os.truncate(path, length)
+    assert toolrun.tool_json('map', '--output=json', path) == \
+        toolrun.qemu_json('map', '--output=json', path)
+
+
 RANGES = [('0', '1'), ('1', '1000000'), ('300k', '1M'), ('1000', '3000'), ('0', '0'), ('3M', '0'),
           ('5000k', '37k'), ('1048575', '2'), ('6M', '1G'), ('8M', '1'), ('100M', '7'),
           ('0x100', '0x10001')]
