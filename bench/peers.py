@@ -112,8 +112,12 @@ class Peers:
         return contenders
 
     def raw_digest(self):
-        return [Contender('sha256sum of the raw file', 'limit',
-                          ['sha256sum', self.inputs.path('disk.raw')])]
+        """The limit is the fastest hash at hand; sha256sum takes twice as long as openssl where
+        the processor has instructions for it."""
+        if shutil.which('openssl') is None:
+            return []
+        return [Contender('openssl dgst of the raw file', 'limit',
+                          ['openssl', 'dgst', '-sha256', self.inputs.path('disk.raw')])]
 
     # Small reads
 

@@ -147,6 +147,7 @@ def table(results):
     for row in results['rows']:
         lines += row_lines(row)
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    widths[-1] = len(head[-1])  # a refusal may be long; it need not widen every line
     text = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(line, widths)) + ' |'
             for line in lines]
     text.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')

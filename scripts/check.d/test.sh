@@ -113,3 +113,21 @@ check_tsan() {
     rm -rf "$races"
     return $status
 }
+
+add bench "the benches' own tests; the benches themselves are 'make bench'"
+check_bench() {
+    built gcc || return
+    pytest_of bench
+}
+
+add counts "three fixed workloads take no more instructions than bench/instructions.json says"
+check_counts() {
+    need valgrind gcc || return
+    # Another compiler makes other code, and the figures say nothing about it.
+    if [ "$(gcc -dumpversion)" != 12 ]; then
+        echo "the expected counts are for gcc 12, this is gcc $(gcc -dumpversion)"
+        return "$skip"
+    fi
+    built gcc || return
+    bench/instructions check --build "$build_dir"
+}

@@ -34,7 +34,8 @@ def check(path, good, cs=CS):
 def exact_deflate(length, cs, rest=b''):
     """A stream of exactly `length` bytes that fills a cluster and does not end: one byte more of
     input is part of it, one byte less starves it. Returns (stream, cluster)."""
-    for stored in range(length):
+    likely = length - 5 - len(deflate_unfinished(bytes(cs)))
+    for stored in sorted(range(min(length, cs)), key=lambda n: abs(n - likely)):
         head = deflate_unfinished(bytes(cs - stored))
         if len(head) + 5 + stored == length:
             tail = random.Random(length).randbytes(stored)

@@ -65,9 +65,10 @@ static size_t compress_cluster(int compression, unsigned char *to, size_t room,
     return made;
 }
 
+/* To a multiple of unit, a power of two. */
 static uint64_t round_up(uint64_t n, uint64_t unit)
 {
-    return (n + unit - 1) / unit * unit;
+    return (n + unit - 1) & ~(unit - 1);
 }
 
 static void write_header(struct sample *s, unsigned cluster_bits, int compression,
@@ -75,7 +76,7 @@ static void write_header(struct sample *s, unsigned cluster_bits, int compressio
 {
     unsigned char *h = s->file;
 
-    memcpy(h, "QFI\xfb", 4);
+    sample_store(h, 0x514649FB, 4);
     sample_store(h + 4, 3, 4);
     sample_store(h + 20, cluster_bits, 4);
     sample_store(h + 24, s->size, 8);

@@ -14,7 +14,7 @@ enum { HEADER_BYTES = 112 };
 static void sound(unsigned char *h, unsigned version)
 {
     memset(h, 0, HEADER_BYTES);
-    memcpy(h, "QFI\xfb", 4);
+    sample_store(h, 0x514649FB, 4);
     sample_store(h + 4, version, 4);
     sample_store(h + 20, 16, 4);
     sample_store(h + 24, 1 << 20, 8);

@@ -94,19 +94,19 @@ static void zero_flag_in_version_2_is_a_fault(void **state)
 static void compressed_descriptors_give_offset_and_length(void **state)
 {
     static const struct {
-        unsigned cluster_bits;
         uint64_t entry, host_off;
+        unsigned cluster_bits;
         uint32_t bytes;
     } cases[] = {
-        { 21, UINT64_C(0x4008000000A00802), 0xA00802, 2558 },
-        { 9, UINT64_C(0x6000000000000A01), 0xA01, 1023 },
-        { 12, UINT64_C(0x4C00000000001234), 0x1234, 1996 },
-        { 16, UINT64_C(0x40400000000500FF), 0x500FF, 769 },
-        { 16, UINT64_C(0x4000000000000000), 0, 512 },
-        { 16, UINT64_C(0x7FC0000000000000), 0, 131072 },
-        { 21, UINT64_C(0x7FFE000000000000), 0, 4194304 },
-        { 9, UINT64_C(0x7FFFFFFFFFFFFFFF), UINT64_C(0x1FFFFFFFFFFFFFFF), 513 },
-        { 12, UINT64_C(0x43FFFFFFFFFFFFFF), UINT64_C(0x03FFFFFFFFFFFFFF), 1 },
+        { UINT64_C(0x4008000000A00802), 0xA00802, 21, 2558 },
+        { UINT64_C(0x6000000000000A01), 0xA01, 9, 1023 },
+        { UINT64_C(0x4C00000000001234), 0x1234, 12, 1996 },
+        { UINT64_C(0x40400000000500FF), 0x500FF, 16, 769 },
+        { UINT64_C(0x4000000000000000), 0, 16, 512 },
+        { UINT64_C(0x7FC0000000000000), 0, 16, 131072 },
+        { UINT64_C(0x7FFE000000000000), 0, 21, 4194304 },
+        { UINT64_C(0x7FFFFFFFFFFFFFFF), UINT64_C(0x1FFFFFFFFFFFFFFF), 9, 513 },
+        { UINT64_C(0x43FFFFFFFFFFFFFF), UINT64_C(0x03FFFFFFFFFFFFFF), 12, 1 },
     };
 
     (void)state;

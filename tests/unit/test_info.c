@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* test_info.c - what qcow2.h promises of facts that need no reading. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "sample.h"
+
+static struct sample sample; /* D Z . C, in 4 KiB clusters, the last one partial */
+
+static int make_sample(void **state)
+{
+    (void)state;
+    sample_init(&sample, 12, QCOW2_COMPRESSION_DEFLATE, "DDZ.CCDZC.", 512);
+    return 0;
+}
+
+static int drop_sample(void **state)
+{
+    (void)state;
+    sample_deinit(&sample);
+    return 0;
+}
+
+static void metadata_only_reads_nothing(void **state)
+{
+    struct sample_source source;
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_image *image;
+    struct qcow2_extent extent;
+    struct qcow2_info info = QCOW2_INFO_INIT;
+    struct qcow2_stats stats = QCOW2_STATS_INIT;
+    uint64_t cursor = 0;
+    char byte;
+
+    (void)state;
+    options.flags = QCOW2_OPEN_METADATA_ONLY;
+    image = sample_open(&source, &sample, &options);
+    assert_int_equal(qcow2_pread(image, &byte, 1, 0, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extent(image, &cursor, 1, &extent, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_get_info(image, 0, &info, NULL), 0);
+    assert_true(info.virtual_size == sample.size && qcow2_size(image) == sample.size);
+    qcow2_get_stats(image, &stats);
+    assert_true(stats.cluster_reads == 0);
+    qcow2_close(image);
+}
+
+static void info_says_what_the_header_says(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image = sample_open(&source, &sample, NULL);
+    struct qcow2_info info = QCOW2_INFO_INIT;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+
+    (void)state;
+    assert_int_equal(qcow2_get_info(image, 0, &info, &err), 0);
+    assert_true(info.size == sizeof info);
+    assert_int_equal(info.version, 3);
+    assert_string_equal(info.source_name, "sample");
+    assert_true(info.virtual_size == sample.size && info.file_size == sample.file_bytes);
+    assert_true(info.cluster_size == 4096 && info.refcount_bits == 16);
+    assert_null(info.backing_file);
+    assert_int_equal(qcow2_get_info(image, 1, &info, &err), QCOW2_E_NOT_FOUND);
+    assert_int_equal(qcow2_get_info(image, -1, &info, &err), QCOW2_E_NOT_FOUND);
+    qcow2_close(image);
+}
+
+static void structs_that_come_out_are_filled_as_far_as_there_is_room(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image = sample_open(&source, &sample, NULL);
+    struct qcow2_info info;
+    struct qcow2_stats stats;
+    struct {
+        struct qcow2_info known;
+        unsigned char newer[16];
+    } longer;
+
+    (void)state;
+    memset(&info, 0x5A, sizeof info);
+    info.size = offsetof(struct qcow2_info, source_name);
+    assert_int_equal(qcow2_get_info(image, 0, &info, NULL), 0);
+    assert_int_equal(info.version, 3);
+    for (size_t i = info.size; i < sizeof info; i++) {
+        assert_int_equal(((unsigned char *)&info)[i], 0x5A);
+    }
+    memset(&longer, 0x5A, sizeof longer);
+    longer.known.size = sizeof longer;
+    assert_int_equal(qcow2_get_info(image, 0, &longer.known, NULL), 0);
+    assert_int_equal(longer.newer[0], 0x5A);
+    sample_check_read(image, &sample, 0, 10);
+    memset(&stats, 0x5A, sizeof stats);
+    stats.size = offsetof(struct qcow2_stats, cluster_reads);
+    qcow2_get_stats(image, &stats);
+    assert_true(stats.reads == 1 && stats.bytes_read == 10);
+    for (size_t i = stats.size; i < sizeof stats; i++) {
+        assert_int_equal(((unsigned char *)&stats)[i], 0x5A);
+    }
+    qcow2_close(image);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(metadata_only_reads_nothing),
+        cmocka_unit_test(info_says_what_the_header_says),
+        cmocka_unit_test(structs_that_come_out_are_filled_as_far_as_there_is_room),
+    };
+
+    return cmocka_run_group_tests(tests, make_sample, drop_sample);
+}

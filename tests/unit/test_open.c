@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* test_open.c - what qcow2.h promises of options, arguments and errors, one test for each promise. */
+#include "unit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sample.h"
+
+static struct sample sample; /* D Z . C, in 4 KiB clusters, the last one partial */
+
+static int make_sample(void **state)
+{
+    (void)state;
+    sample_init(&sample, 12, QCOW2_COMPRESSION_DEFLATE, "DDZ.CCDZC.", 512);
+    return 0;
+}
+
+static int drop_sample(void **state)
+{
+    (void)state;
+    sample_deinit(&sample);
+    return 0;
+}
+
+static int open_with(struct sample_source *source, const struct qcow2_options *options,
+                     struct qcow2_image **image, struct qcow2_error *err)
+{
+    sample_source_init(source, sample.file, sample.file_bytes);
+    return qcow2_open_source(&source->source, options, image, err);
+}
+
+static void close_accepts_null(void **state)
+{
+    (void)state;
+    qcow2_close(NULL);
+}
+
+static void version_is_the_headers(void **state)
+{
+    char wanted[32];
+
+    (void)state;
+    snprintf(wanted, sizeof wanted, "%d.%d.%d", QCOW2_VERSION_MAJOR, QCOW2_VERSION_MINOR,
+             QCOW2_VERSION_PATCH);
+    assert_string_equal(qcow2_version(), wanted);
+}
+
+static void size_of_no_image_is_0(void **state)
+{
+    (void)state;
+    assert_true(qcow2_size(NULL) == 0);
+}
+
+static void success_leaves_the_error_untouched(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct qcow2_error err, before;
+    struct qcow2_extent extent;
+    struct qcow2_info info = QCOW2_INFO_INIT;
+    uint64_t cursor = 0;
+    char byte;
+
+    (void)state;
+    memset(&err, 0x5A, sizeof err);
+    err.size = sizeof err;
+    before = err;
+    assert_int_equal(open_with(&source, NULL, &image, &err), 0);
+    assert_int_equal(qcow2_pread(image, &byte, 1, 0, &err), 1);
+    assert_int_equal(qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, &err), 1);
+    assert_int_equal(qcow2_get_info(image, 0, &info, &err), 0);
+    assert_memory_equal(&err, &before, sizeof err);
+    qcow2_close(image);
+}
+
+static void options_of_zero_size_fields_are_the_default(void **state)
+{
+    struct sample_source source;
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_image *image = sample_open(&source, &sample, &options);
+
+    (void)state;
+    sample_check_read(image, &sample, 0, (size_t)sample.size);
+    qcow2_close(image);
+}
+
+static void options_too_small_are_an_argument_error(void **state)
+{
+    struct sample_source source;
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_image *image = (void *)&source;
+
+    (void)state;
+    options.size = sizeof options - 1;
+    assert_int_equal(open_with(&source, &options, &image, NULL), QCOW2_E_ARGUMENT);
+    assert_null(image);
+    options.size = 0;
+    assert_int_equal(open_with(&source, &options, &image, NULL), QCOW2_E_ARGUMENT);
+}
+
+static void options_newer_than_the_library_are_obeyed_only_if_unused(void **state)
+{
+    struct sample_source source;
+    struct {
+        struct qcow2_options known;
+        unsigned char newer[24];
+    } options = { .known = QCOW2_OPTIONS_INIT };
+    struct qcow2_image *image;
+
+    (void)state;
+    options.known.size = sizeof options;
+    assert_int_equal(open_with(&source, &options.known, &image, NULL), 0);
+    qcow2_close(image);
+    for (size_t i = 0; i < sizeof options.newer; i++) {
+        options.newer[i] = 1;
+        assert_int_equal(open_with(&source, &options.known, &image, NULL), QCOW2_E_ARGUMENT);
+        assert_null(image);
+        options.newer[i] = 0;
+    }
+}
+
+static void unknown_flags_are_an_argument_error(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    for (unsigned bit = 3; bit < 32; bit++) {
+        struct qcow2_options options = QCOW2_OPTIONS_INIT;
+
+        options.flags = UINT32_C(1) << bit;
+        assert_int_equal(open_with(&source, &options, &image, NULL), QCOW2_E_ARGUMENT);
+    }
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    options.reserved = 1;
+    assert_int_equal(open_with(&source, &options, &image, NULL), QCOW2_E_ARGUMENT);
+}
+
+static void null_arguments_are_argument_errors(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image = sample_open(&source, &sample, NULL), *other = NULL;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_extent extent;
+    struct qcow2_extension extension;
+    struct qcow2_info info = QCOW2_INFO_INIT;
+    struct qcow2_stats stats = QCOW2_STATS_INIT;
+    uint64_t cursor = 0;
+    char byte;
+
+    (void)state;
+    assert_int_equal(qcow2_open(NULL, NULL, &other, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_open_source(NULL, NULL, &other, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_pread(NULL, &byte, 1, 0, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_pread(image, NULL, 1, 0, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extent(NULL, &cursor, 1, &extent, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extent(image, NULL, 1, &extent, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extent(image, &cursor, 1, NULL, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_get_info(NULL, 0, &info, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_get_info(image, 0, NULL, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extension(NULL, 0, &cursor, &extension, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extension(image, 0, NULL, &extension, &err), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extension(image, 0, &cursor, NULL, &err), QCOW2_E_ARGUMENT);
+    assert_null(qcow2_get_feature_name(NULL, 0, 0, 0));
+    assert_int_equal(qcow2_extent_fd(NULL, &extent), -1);
+    assert_int_equal(qcow2_extent_fd(image, NULL), -1);
+    qcow2_get_stats(NULL, &stats);
+    qcow2_get_stats(image, NULL);
+    assert_true(cursor == 0);
+    assert_true(strlen(err.message) > 0);
+    qcow2_close(image);
+}
+
+static void failed_open_sets_the_image_to_null(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image = (void *)&source;
+
+    (void)state;
+    sample_source_init(&source, "no image at all", 15);
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), QCOW2_E_NOT_QCOW2);
+    assert_null(image);
+}
+
+static void every_call_takes_a_null_error(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+    uint64_t cursor = 0;
+    struct qcow2_extent extent;
+    char byte;
+
+    (void)state;
+    assert_int_equal(open_with(&source, NULL, &image, NULL), 0);
+    assert_int_equal(qcow2_pread(image, &byte, 1, 0, NULL), 1);
+    assert_int_equal(qcow2_pread(image, NULL, 1, 0, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extent(image, &cursor, 1, &extent, NULL), 1);
+    qcow2_close(image);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(close_accepts_null),
+        cmocka_unit_test(version_is_the_headers),
+        cmocka_unit_test(size_of_no_image_is_0),
+        cmocka_unit_test(success_leaves_the_error_untouched),
+        cmocka_unit_test(options_of_zero_size_fields_are_the_default),
+        cmocka_unit_test(options_too_small_are_an_argument_error),
+        cmocka_unit_test(options_newer_than_the_library_are_obeyed_only_if_unused),
+        cmocka_unit_test(unknown_flags_are_an_argument_error),
+        cmocka_unit_test(null_arguments_are_argument_errors),
+        cmocka_unit_test(failed_open_sets_the_image_to_null),
+        cmocka_unit_test(every_call_takes_a_null_error),
+    };
+
+    return cmocka_run_group_tests(tests, make_sample, drop_sample);
+}

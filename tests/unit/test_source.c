@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/* test_source.c - the ready-made sources, and what becomes of a source in an open call. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sample.h"
+
+static struct sample sample;
+static char directory[64];
+static char path[96];
+
+static int make_files(void **state)
+{
+    const char *base = getenv("TMPDIR");
+    FILE *file;
+
+    (void)state;
+    sample_init(&sample, 12, QCOW2_COMPRESSION_ZSTD, "DZ.C", 0);
+    if (base == NULL || strlen(base) > 40) {
+        base = "/tmp";
+    }
+    snprintf(directory, sizeof directory, "%s/qcow2-unit-XXXXXX", base);
+    if (mkdtemp(directory) == NULL) {
+        return -1;
+    }
+    snprintf(path, sizeof path, "%s/image", directory);
+    file = fopen(path, "wb");
+    if (file == NULL || fwrite(sample.file, 1, sample.file_bytes, file) != sample.file_bytes) {
+        return -1;
+    }
+    return fclose(file);
+}
+
+static int drop_files(void **state)
+{
+    (void)state;
+    sample_deinit(&sample);
+    unlink(path);
+    return rmdir(directory);
+}
+
+static int open_descriptors(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 256; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
+static void image_opens_by_path_and_closes_its_file(void **state)
+{
+    int before = open_descriptors();
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_image *image;
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    (void)state;
+    assert_int_equal(qcow2_open(path, NULL, &image, &err), 0);
+    assert_int_equal(open_descriptors(), before + 1);
+    assert_int_equal(qcow2_get_info(image, 0, &info, &err), 0);
+    assert_string_equal(info.source_name, path);
+    sample_check_read(image, &sample, 0, (size_t)sample.size);
+    qcow2_close(image);
+    assert_int_equal(open_descriptors(), before);
+}
+
+static void descriptor_of_an_extent_gives_its_bytes(void **state)
+{
+    struct qcow2_image *image;
+    struct qcow2_extent extent;
+    unsigned char buf[4096];
+    uint64_t cursor = 10;
+    int fd;
+
+    (void)state;
+    assert_int_equal(qcow2_open(path, NULL, &image, NULL), 0);
+    assert_int_equal(qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL), 1);
+    fd = qcow2_extent_fd(image, &extent);
+    assert_true(fd >= 0);
+    assert_true(extent.length == 4086);
+    assert_int_equal(pread(fd, buf, 4086, (off_t)extent.host_offset), 4086);
+    assert_memory_equal(buf, sample.disk + 10, 4086);
+    assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    while (qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
+        assert_int_equal(qcow2_extent_fd(image, &extent), -1);
+    }
+    qcow2_close(image);
+}
+
+static void missing_file_is_an_io_error_with_its_errno(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_source source;
+
+    (void)state;
+    assert_int_equal(qcow2_source_from_path("/no/such/file", &source, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, ENOENT);
+    assert_int_equal(qcow2_source_from_path(NULL, &source, &err), QCOW2_E_ARGUMENT);
+}
+
+static void what_is_not_a_file_is_refused_without_waiting(void **state)
+{
+    int before = open_descriptors();
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_source source;
+    char fifo[96];
+
+    (void)state;
+    assert_int_equal(qcow2_source_from_path(directory, &source, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, EISDIR);
+    assert_int_equal(qcow2_source_from_path("/dev/null", &source, &err), QCOW2_E_ARGUMENT);
+    snprintf(fifo, sizeof fifo, "%s/fifo", directory);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(qcow2_source_from_path(fifo, &source, &err), QCOW2_E_ARGUMENT);
+    unlink(fifo);
+    assert_int_equal(open_descriptors(), before);
+}
+
+static void descriptor_is_closed_only_if_it_was_given_away(void **state)
+{
+    struct qcow2_source source;
+    int fd = open(path, O_RDONLY);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(qcow2_source_from_fd(fd, "name", 0, &source, NULL), 0);
+    assert_string_equal(source.name, "name");
+    source.close(source.ctx);
+    assert_true(fcntl(fd, F_GETFD) >= 0);
+    assert_int_equal(qcow2_source_from_fd(fd, NULL, 1, &source, NULL), 0);
+    source.close(source.ctx);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(qcow2_source_from_fd(-1, NULL, 1, &source, NULL), QCOW2_E_ARGUMENT);
+    assert_true(qcow2_source_from_fd(fd, NULL, 1, &source, NULL) < 0);
+}
+
+static void memory_is_read_where_it_is_and_nowhere_else(void **state)
+{
+    struct qcow2_source source;
+    struct qcow2_image *image;
+    uint64_t bytes = 0;
+    char buf[8];
+
+    (void)state;
+    assert_int_equal(
+        qcow2_source_from_memory(sample.file, sample.file_bytes, "memory", &source, NULL), 0);
+    assert_int_equal(source.get_size(source.ctx, &bytes), 0);
+    assert_true(bytes == sample.file_bytes);
+    assert_int_equal(source.read_at(source.ctx, buf, 8, bytes - 8), 0);
+    assert_int_not_equal(source.read_at(source.ctx, buf, 8, bytes - 7), 0);
+    assert_int_not_equal(source.read_at(source.ctx, buf, 8, bytes + 1), 0);
+    assert_int_not_equal(source.read_at(source.ctx, buf, 8, UINT64_MAX - 3), 0);
+    assert_int_equal(qcow2_open_source(&source, NULL, &image, NULL), 0);
+    sample_check_read(image, &sample, 0, (size_t)sample.size);
+    qcow2_close(image);
+    assert_int_equal(qcow2_source_from_memory(NULL, 1, NULL, &source, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_source_from_memory(NULL, 0, NULL, &source, NULL), 0);
+    assert_int_equal(qcow2_open_source(&source, NULL, &image, NULL), QCOW2_E_NOT_QCOW2);
+}
+
+static void source_is_closed_once_when_open_succeeds(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image = sample_open(&source, &sample, NULL);
+
+    (void)state;
+    sample_check_read(image, &sample, 0, (size_t)sample.size);
+    assert_int_equal(source.closes, 0);
+    qcow2_close(image);
+    assert_int_equal(source.closes, 1);
+    assert_false(source.strayed);
+}
+
+static void source_is_closed_once_when_open_fails(void **state)
+{
+    struct qcow2_options bad = QCOW2_OPTIONS_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    bad.flags = 1u << 31;
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    assert_int_equal(qcow2_open_source(&source.source, &bad, &image, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(source.closes, 1);
+
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    assert_int_equal(qcow2_open_source(&source.source, NULL, NULL, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(source.closes, 1);
+
+    sample_source_init(&source, "no image", 8);
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), QCOW2_E_NOT_QCOW2);
+    assert_int_equal(source.closes, 1);
+
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.size_errno = EACCES;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), QCOW2_E_IO);
+    assert_int_equal(source.closes, 1);
+    assert_int_equal(source.reads, 0);
+}
+
+static void malformed_source_is_not_called_at_all(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.source.size--;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), QCOW2_E_ARGUMENT);
+    source.source.size++;
+    source.source.read_at = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(source.closes + source.reads, 0);
+}
+
+static void source_struct_and_name_are_copied(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct qcow2_info info = QCOW2_INFO_INIT;
+    char name[] = "name";
+
+    (void)state;
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.source.name = name;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), 0);
+    memset(name, 'X', sizeof name - 1);
+    memset(&source.source, 0, sizeof source.source);
+    assert_int_equal(qcow2_get_info(image, 0, &info, NULL), 0);
+    assert_string_equal(info.source_name, "name");
+    sample_check_read(image, &sample, 0, (size_t)sample.size);
+    qcow2_close(image);
+    assert_int_equal(source.closes, 1);
+}
+
+static void source_without_a_size_is_read_as_far_as_its_clusters_are_whole(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    (void)state;
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.source.get_size = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), 0);
+    assert_int_equal(qcow2_get_info(image, 0, &info, NULL), 0);
+    assert_true(info.file_size == UINT64_MAX);
+    sample_check_read(image, &sample, 0, (size_t)sample.size);
+    qcow2_close(image);
+}
+
+static void source_without_close_or_name_is_fine(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    (void)state;
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.source.close = NULL;
+    source.source.name = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), 0);
+    assert_int_equal(qcow2_get_info(image, 0, &info, NULL), 0);
+    assert_string_equal(info.source_name, "");
+    qcow2_close(image);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(image_opens_by_path_and_closes_its_file),
+        cmocka_unit_test(descriptor_of_an_extent_gives_its_bytes),
+        cmocka_unit_test(missing_file_is_an_io_error_with_its_errno),
+        cmocka_unit_test(what_is_not_a_file_is_refused_without_waiting),
+        cmocka_unit_test(descriptor_is_closed_only_if_it_was_given_away),
+        cmocka_unit_test(memory_is_read_where_it_is_and_nowhere_else),
+        cmocka_unit_test(source_is_closed_once_when_open_succeeds),
+        cmocka_unit_test(source_is_closed_once_when_open_fails),
+        cmocka_unit_test(malformed_source_is_not_called_at_all),
+        cmocka_unit_test(source_struct_and_name_are_copied),
+        cmocka_unit_test(source_without_a_size_is_read_as_far_as_its_clusters_are_whole),
+        cmocka_unit_test(source_without_close_or_name_is_fine),
+    };
+
+    return cmocka_run_group_tests(tests, make_files, drop_files);
+}
