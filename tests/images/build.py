@@ -48,6 +48,16 @@ class Normal:
         self.data, self.offset, self.flags = data, offset, flags
 
 
+class Subclusters(Normal):
+    """A cluster of an image with extended L2 entries: which of its 32 subclusters are allocated and
+    which are zero, as collections of numbers; place=False: there is no host cluster."""
+
+    def __init__(self, data=b'', allocated=(), zero=(), place=True):
+        super().__init__(data)
+        self.bitmap = sum(1 << k for k in allocated) | sum(1 << (32 + k) for k in zero)
+        self.place = place
+
+
 class Zero:
     """A zero cluster without a place."""
 
@@ -112,7 +122,7 @@ class Image:
     """See the top of the file.
 
     size: default covers the last cluster named in l2; l2: guest cluster -> entry (a class of this
-    module or the raw number); l1: index -> raw number, replacing the right one; header: field ->
+    module, the raw number, or with extended_l2 a pair of raw numbers); l1: index -> raw number, replacing the right one; header: field ->
     value, replacing the right one; extensions: Extension or bytes; end_marker: append one;
     backing_file: name; refcounts: host cluster -> stored value; writes: (host offset, bytes) put
     down last; round_up: pad the file to a whole cluster; length: cut or extend the file to this.
@@ -121,7 +131,7 @@ class Image:
     def __init__(self, *, version=3, cluster_bits=12, size=None, l2=None, l1=None, header=None,
                  extensions=(), end_marker=True, backing_file=None, snapshots=(), zstd=False,
                  refcount_order=4, refcounts=None, writes=(), round_up=True, length=None,
-                 l1_entries=None):
+                 l1_entries=None, extended_l2=False):
         self.version, self.cluster_bits, self.cs = version, cluster_bits, 1 << cluster_bits
         self.l2, self.l1, self.header = dict(l2 or {}), dict(l1 or {}), dict(header or {})
         self.size = (max(self.l2, default=0) + 1) * self.cs if size is None else size
@@ -130,6 +140,8 @@ class Image:
         self.refcount_order = refcount_order if version >= 3 else 4
         self.refcounts, self.writes = dict(refcounts or {}), list(writes)
         self.round_up, self.length, self.l1_entries = round_up, length, l1_entries
+        self.extended_l2 = extended_l2
+        self.per_table = self.cs // (16 if extended_l2 else 8)  # entries of an L2 table
         self.at = {}     # what was laid out where: 'l1', ('l2', i), ('data', guest cluster), ...
         self.values = {}  # header field -> value, as written
 
@@ -142,7 +154,7 @@ class Image:
         table_clusters = -(-table_bytes // self.cs)
         self._take('refcount_table', table_clusters)
         self._take('refcount_blocks', refcount_blocks)
-        per_table = self.cs // 8
+        per_table, words = self.per_table, self.cs // 8
         needed = -(-self.size // (self.cs * per_table))
         named = max((c // per_table for c in self.l2), default=-1) + 1
         # A disk of absurd size is described by its header; its tables stay small.
@@ -152,19 +164,22 @@ class Image:
         l1 = [0] * entries
         tables = {}
         for index in sorted({c // per_table for c in self.l2}):
-            tables[index] = [0] * per_table
+            tables[index] = [0] * words
             self._take(('l2', index), 1)
             if index < entries:
                 l1[index] = self.at['l2', index] | COPIED
         snapshot_table = self._snapshot_clusters(l1)
         for cluster, entry in self.l2.items():
+            table, first = tables[cluster // per_table], cluster % per_table * words // per_table
             value = self._place(cluster, entry)
-            tables[cluster // per_table][cluster % per_table] = value
+            if isinstance(value, int):
+                value = (value, 0)
+            table[first:first + words // per_table] = value[:words // per_table]
         for index, value in self.l1.items():
             l1[index] = value
         self._put(self.at['l1'], struct.pack(f'>{entries}Q', *l1))
         for index, table in tables.items():
-            self._put(self.at['l2', index], struct.pack(f'>{per_table}Q', *table))
+            self._put(self.at['l2', index], struct.pack(f'>{words}Q', *table))
         self._put_snapshots(snapshot_table, l1)
         self._put_refcounts(refcount_blocks)
         self._put_header(entries, table_clusters)
@@ -187,9 +202,11 @@ class Image:
         self.next_free = max(self.next_free, offset + len(data))
 
     def _place(self, cluster, entry):
-        """Puts down what an L2 entry refers to; returns the entry's 64 bits."""
-        if isinstance(entry, int):
+        """Puts down what an L2 entry refers to; returns the entry, extended ones as a pair."""
+        if isinstance(entry, (int, tuple)):
             return entry
+        if isinstance(entry, Subclusters) and not entry.place:
+            return 0, entry.bitmap
         if isinstance(entry, Zero):
             return 1
         if isinstance(entry, Compressed):
@@ -204,6 +221,8 @@ class Image:
             self._refer(offset, self.cs)
         if not self.round_up:
             self.next_free = offset + len(entry.data)
+        if self.extended_l2:
+            return offset | entry.flags, getattr(entry, 'bitmap', 0xFFFFFFFF)
         return offset | entry.flags | (1 if isinstance(entry, ZeroAlloc) else 0)
 
     def _place_compressed(self, cluster, entry):
@@ -288,7 +307,8 @@ class Image:
             'refcount_table_offset': self.at['refcount_table'],
             'refcount_table_clusters': table_clusters, 'nb_snapshots': len(self.snapshots),
             'snapshots_offset': self.at.get('snapshots', 0),
-            'incompatible_features': INCOMPATIBLE['compression_type'] if self.zstd else 0,
+            'incompatible_features': (INCOMPATIBLE['compression_type'] * self.zstd |
+                                      INCOMPATIBLE['extended_l2'] * self.extended_l2),
             'compatible_features': 0, 'autoclear_features': 0,
             'refcount_order': self.refcount_order, 'header_length': 112 if v3 else 72,
             'compression_type': 1 if self.zstd else 0,

@@ -87,7 +87,7 @@ static bool check_extent(struct comparison *run, const struct qcow2_extent *exte
         return false;
     }
     if ((extent->kind == QCOW2_EXTENT_DATA && extent->host_offset == UINT64_MAX) ||
-        (extent->kind == QCOW2_EXTENT_HOLE && extent->host_offset != UINT64_MAX)) {
+        (extent->kind == QCOW2_EXTENT_COMPRESSED && extent->host_offset != UINT64_MAX)) {
         comparison_fail(run, "extents: kind %d with host offset %" PRIu64 " at %" PRIu64,
                         extent->kind, extent->host_offset, extent->offset);
         return false;
