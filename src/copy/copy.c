@@ -114,6 +114,7 @@ int qcow2_copy_to_fd(struct qcow2_image *image, int fd, const struct qcow2_copy_
     if (ret == 0) {
         ret = target.kind == Q2_TARGET_STREAM ? copy_to_stream(&copy, &target, &fault)
                                               : q2_copy_to_target(&copy, &target, &fault);
+        q2_target_deinit(&target);
     }
     return ret < 0 ? q2_fault_publish(err, &fault) : 0;
 }

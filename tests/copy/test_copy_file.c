@@ -291,7 +291,7 @@ static void clusters_in_holes_of_the_image_file_are_not_read(void **state)
     offset_before = lseek(host, 777, SEEK_SET);
     assert_int_equal(qcow2_copy_to_fd(image, fd, &options, NULL), 0);
     qcow2_get_stats(image, &stats);
-    assert_in_range(stats.bytes_read, 4096, 64 * 1024 * 1024);
+    assert_true(stats.bytes_read <= 64 * 1024 * 1024); /* none at all where blocks are shared */
     assert_true(is_hole(fd, 0, (off_t)(size / 2)));
     memset(page, 0, sizeof page);
     assert_int_equal(pread(fd, page, sizeof page, (off_t)(size / 2 + 8192)), sizeof page);
