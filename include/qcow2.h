@@ -162,33 +162,118 @@ enum qcow2_open_flags {
     /* Read the top layer alone: where it has no data of its own, zeros are returned even though the
      * image names a backing file. */
     QCOW2_OPEN_NO_BACKING = 1 << 0,
-    /* For looking at headers only: opens no other file, accepts every image whose header this
-     * library understands, also those whose data it cannot read; qcow2_pread, qcow2_next_extent and
-     * the copy calls then fail with QCOW2_E_ARGUMENT. */
+    /* For looking at headers only: opens no other file, asks for no key, and accepts every image
+     * whose header this library understands; qcow2_pread, qcow2_next_extent and what builds on them
+     * then fail with QCOW2_E_ARGUMENT. Snapshots and bitmaps can be listed. */
     QCOW2_OPEN_METADATA_ONLY = 1 << 1,
     /* Tables and data that lie a cluster or more past the end of the file read as zeros, as they do
      * in QEMU, instead of failing with QCOW2_E_TRUNCATED. Compressed data that is cut short fails
      * either way. */
-    QCOW2_OPEN_ZEROS_PAST_END = 1 << 2
+    QCOW2_OPEN_ZEROS_PAST_END = 1 << 2,
+    /* With `snapshot`: the state of the virtual machine saved with it, as if that were the disk. */
+    QCOW2_OPEN_VM_STATE = 1 << 3,
+    /* With METADATA_ONLY: the backing files are opened, as far as they are granted, to be looked at in
+     * the same way; external data files are not. */
+    QCOW2_OPEN_METADATA_CHAIN = 1 << 4
 };
+
+enum qcow2_format {
+    QCOW2_FORMAT_QCOW2 = 0, /* versions 2 and 3; as an option, version 1 too */
+    QCOW2_FORMAT_RAW = 1,   /* the bytes of the file are the bytes of the disk */
+    QCOW2_FORMAT_QCOW1 = 2, /* version 1 */
+    QCOW2_FORMAT_PROBE = 3  /* not stated: what the first bytes say */
+};
+
+enum qcow2_reference_kind { QCOW2_REFERENCE_BACKING_FILE = 0, QCOW2_REFERENCE_DATA_FILE = 1 };
+
+/* A request by an image for another file. All strings are untrusted but the referrer's name, and only
+ * there during the call. */
+struct qcow2_reference {
+    size_t size;
+    int kind;             /* enum qcow2_reference_kind */
+    int depth;            /* of the file that asks; 0 is the image itself */
+    const char *name;     /* as stored, up to its first NUL; never empty */
+    const char *format;   /* as stored: "qcow2", "raw", ...; NULL if the image does not say */
+    const char *referrer; /* name of the source that asks; "" if it has none */
+};
+
+/* Decides about a request: opens the file and returns 0 with *source_ret filled, which the library then
+ * owns, or returns a code, QCOW2_E_REFERENCE above all, with err filled if it likes. *format_ret comes
+ * in as what the image says (PROBE if nothing) and may be changed. A data file is always raw.
+ *
+ * A file that was recognised by probing alone is not granted further files: its content, and so the
+ * names in it, may be a guest's. */
+typedef int qcow2_grant_fn(void *ctx, const struct qcow2_reference *reference,
+                           struct qcow2_source *source_ret, int *format_ret,
+                           struct qcow2_error *err);
+
+/* Where qcow2_grant_beneath looks; its `ctx`. */
+struct qcow2_grant_directories {
+    size_t size;
+    size_t count;
+    const char *const *directories;
+};
+
+/* The ready-made grant: opens regular files beneath directories that the caller names, read-only.
+ *
+ * A relative name is taken from the directory of the referrer's name (also a data file's: QEMU would
+ * take that from its working directory), an absolute one as it is; the file must then lie beneath one
+ * of the directories, whatever "..", symbolic links and mounts along the way say: they may lead
+ * around inside, never outside. Names with a protocol prefix ("json:", "nbd:", "file:", ...), and
+ * everything but regular files, are refused. A count of 0 refuses all. QCOW2_E_REFERENCE with the
+ * reason. */
+int qcow2_grant_beneath(void *directories, const struct qcow2_reference *reference,
+                        struct qcow2_source *source_ret, int *format_ret, struct qcow2_error *err);
+
+/* Asked for the passphrase of an encrypted file of the chain: writes at most buf_bytes bytes of it to
+ * `buf`, the length to *length_ret, and returns 0; or returns a code (QCOW2_E_KEY: there is none).
+ * `name` is the source's. The buffer is wiped after use. Called while opening only. */
+typedef int qcow2_key_fn(void *ctx, int depth, const char *name, char *buf, size_t buf_bytes,
+                         size_t *length_ret);
 
 /* How to open. All zero but `size` is the default; NULL means the same. */
 struct qcow2_options {
     size_t size;
-    uint32_t flags;    /* enum qcow2_open_flags */
+    uint32_t flags; /* enum qcow2_open_flags */
+
+    /* Files in the chain, the image itself included; 0: 256. More fail with QCOW2_E_LIMIT. */
+    uint32_t max_chain_depth;
+
+    /* enum qcow2_format: what the image itself is. RAW opens any file as a disk. PROBE does so with what
+     * is no qcow image: only for files whose content is trusted, since a guest can write a qcow2 header
+     * to a raw disk. */
+    uint32_t format;
     uint32_t reserved; /* 0 */
 
     /* Memory. Caches are filled as reads need them, so a small image never uses all of it; 0 means
-     * the default. A budget smaller than one cache block turns that cache off (1 does so always).
+     * the default. A budget smaller than two cache blocks turns that cache off (1 does so always).
      *   table_cache_bytes    mapping tables, in blocks of 4 KiB; default 8 MiB, which maps 64 GiB of
      *                        disk in 64 KiB clusters
      *   cluster_cache_bytes  decompressed clusters, in blocks of one cluster; default 16 MiB */
     uint64_t table_cache_bytes;
     uint64_t cluster_cache_bytes;
+
+    /* An internal snapshot of the image, to be read in place of the live disk: its id or, if none has
+     * that, its name. The disk then has the size that it had. NULL: the live disk.
+     * QCOW2_E_NOT_FOUND. */
+    const char *snapshot;
+
+    /* Decides about files that the image refers to. NULL: qcow2_open grants regular files beneath the
+     * image's own directory, qcow2_open_source grants nothing. */
+    qcow2_grant_fn *grant;
+    void *grant_ctx;
+
+    /* Passphrases. NULL: encrypted images fail with QCOW2_E_KEY. */
+    qcow2_key_fn *get_key;
+    void *get_key_ctx;
+    /* The most PBKDF2 iterations that one key slot may ask for: an image chooses the number, so it
+     * must have a bound. 0: 33,554,432, some seconds. Slots beyond it are passed over; if none is left,
+     * QCOW2_E_LIMIT. */
+    uint64_t max_key_iterations;
 };
 #define QCOW2_OPTIONS_INIT                                                                         \
     {                                                                                              \
-        sizeof(struct qcow2_options), 0, 0, 0, 0                                                   \
+        sizeof(struct qcow2_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, 0            \
     }
 
 /* Opens the image in a file (as qcow2_source_from_path opens it) and returns 0 with *image_ret set,
@@ -248,7 +333,9 @@ struct qcow2_extent {
     int depth; /* the layer that decides: 0 is the image itself. For a hole, the last layer asked */
     uint64_t host_offset; /* DATA: where the first byte lies in that layer's file. ZERO, HOLE: the
                            * cluster that is set aside for it. UINT64_MAX: there is no such place */
-    uint64_t reserved;    /* 0 */
+    /* COMPRESSED: where the stream of the cluster starts in the file. Else UINT64_MAX. Only good for
+     * telling whether two extents are one. */
+    uint64_t stream_offset;
 };
 
 /* Walks the virtual disk: call with *cursor at the first byte of interest and repeat; each call
@@ -267,6 +354,12 @@ int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
  * past the end of the file). It stays the image's own, valid until qcow2_close; never close it or
  * write to it. */
 int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *extent);
+
+/* 1 if the extents, each one of its image and both at the same place of their disks, are stored in the
+ * same place of the same file and so have the same bytes (as far as both are long), which is then known
+ * without reading them. 0: they may or may not. */
+int qcow2_extent_same(const struct qcow2_image *image_a, const struct qcow2_extent *a,
+                      const struct qcow2_image *image_b, const struct qcow2_extent *b);
 
 /* ------------------------------------------------------------------------ */
 /* Counters                                                                 */
@@ -301,7 +394,6 @@ void qcow2_get_stats(const struct qcow2_image *image, struct qcow2_stats *stats_
 /* ------------------------------------------------------------------------ */
 /* What the headers say                                                     */
 
-enum qcow2_format { QCOW2_FORMAT_QCOW2 = 0 };
 enum qcow2_compression { QCOW2_COMPRESSION_DEFLATE = 0, QCOW2_COMPRESSION_ZSTD = 1 };
 enum qcow2_encryption {
     QCOW2_ENCRYPTION_NONE = 0,
@@ -323,8 +415,8 @@ enum qcow2_encryption {
  * what the image says, byte for byte up to the first NUL, and neither trusted nor escaped. */
 struct qcow2_info {
     size_t size;
-    int format;              /* enum qcow2_format */
-    uint32_t version;        /* 2 or 3 */
+    int format;              /* enum qcow2_format; of a raw file only the sizes and names count */
+    uint32_t version;        /* 1, 2 or 3; 0: raw */
     const char *source_name; /* of the source; "" if it has none */
     uint64_t virtual_size;   /* as qcow2_size */
     uint64_t header_size;    /* the size field of the header, not rounded */
@@ -382,6 +474,161 @@ struct qcow2_extension {
  * the next one, 0 at the end, or a code. */
 int qcow2_next_extension(const struct qcow2_image *image, int depth, uint64_t *cursor,
                          struct qcow2_extension *extension_ret, struct qcow2_error *err);
+
+/* What a LUKS header says, with the words that QEMU uses. */
+struct qcow2_luks_slot {
+    int active;
+    uint32_t iterations;
+    uint32_t stripes;
+    uint64_t key_offset; /* of the key material, bytes from the start of the LUKS header */
+};
+struct qcow2_luks_info {
+    size_t size;
+    char cipher[16];         /* "aes-256" */
+    char cipher_mode[8];     /* "xts" */
+    char iv_generator[16];   /* "plain64" */
+    char iv_hash[16];        /* "sha256", or "" where the generator has none */
+    char hash[16];           /* "sha256" */
+    char uuid[48];           /* untrusted text */
+    uint64_t payload_offset; /* bytes */
+    uint64_t header_offset;  /* of the LUKS header in the file, bytes */
+    uint64_t header_length;
+    uint32_t master_key_iterations;
+    struct qcow2_luks_slot slots[8];
+};
+#define QCOW2_LUKS_INFO_INIT                                                                       \
+    {                                                                                              \
+        sizeof(struct qcow2_luks_info), { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, 0, 0, 0, 0,      \
+        {                                                                                          \
+            {                                                                                      \
+                0, 0, 0, 0                                                                         \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+/* Reads and checks the LUKS header of the file at `depth`; no key is needed. QCOW2_E_NOT_FOUND: it has
+ * none. */
+int qcow2_get_luks_info(const struct qcow2_image *image, int depth,
+                        struct qcow2_luks_info *info_ret, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------ */
+/* Internal snapshots                                                       */
+
+struct qcow2_snapshot {
+    char id[128];           /* untrusted text, cut to what fits, as QEMU cuts it */
+    char name[256];         /* the same */
+    uint64_t disk_size;     /* of the disk it shows, bytes */
+    uint64_t vm_state_size; /* bytes; 0: none was saved */
+    uint64_t date_seconds;  /* since 1970 */
+    uint32_t date_nanoseconds;
+    uint32_t reserved;
+    uint64_t vm_clock_nanoseconds;
+    uint64_t icount; /* UINT64_MAX: not recorded */
+};
+
+/* Walks the snapshots of the image itself, in the order of the table: start with *cursor 0; 1 with the
+ * next one, 0 at the end, or a code. A table that is broken costs the snapshots behind the break, never
+ * the disk. Reads the file. */
+int qcow2_next_snapshot(const struct qcow2_image *image, uint64_t *cursor,
+                        struct qcow2_snapshot *snapshot_ret, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------ */
+/* Dirty bitmaps                                                            */
+
+enum qcow2_bitmap_flags {
+    QCOW2_BITMAP_IN_USE = 1 << 0, /* not closed properly: its content means nothing */
+    QCOW2_BITMAP_AUTO = 1 << 1    /* QEMU goes on recording when it opens the image */
+};
+
+struct qcow2_bitmap {
+    char name[1024];      /* untrusted text */
+    uint64_t granularity; /* bytes of disk to a bit, a power of two */
+    uint32_t flags;       /* enum qcow2_bitmap_flags */
+    uint32_t table_entries;
+    uint64_t table_offset;
+};
+
+/* Walks the bitmaps of the image itself: start with *cursor 0; 1 with the next one, 0 at the end (also
+ * where the image says that its bitmaps are out of date), or a code: the directory is broken, or the
+ * bitmap is. Reads the file. */
+int qcow2_next_bitmap(const struct qcow2_image *image, uint64_t *cursor,
+                      struct qcow2_bitmap *bitmap_ret, struct qcow2_error *err);
+
+/* Walks the dirty ranges of a bitmap as qcow2_next_bitmap gave it: the next range at or behind *cursor,
+ * clipped to end and to the disk; *cursor moves behind it. 1, 0 at the end, or a code, such as
+ * QCOW2_E_CORRUPT for one that is in use. Neighbouring ranges may touch. Reads the file. */
+int qcow2_next_dirty(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,
+                     uint64_t *cursor, uint64_t end, uint64_t *offset_ret, uint64_t *length_ret,
+                     struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------ */
+/* Checking                                                                 */
+
+enum qcow2_finding_kind {
+    QCOW2_FINDING_CORRUPTION = 0, /* data may be wrong or go wrong */
+    QCOW2_FINDING_LEAK = 1,       /* space that nothing refers to */
+    QCOW2_FINDING_UNCHECKED = 2   /* could not be checked */
+};
+
+/* What `qemu-img check` counts, by its names. Clusters are clusters, offsets bytes. */
+struct qcow2_check_result {
+    size_t size;
+    uint64_t corruptions;
+    uint64_t leaks;
+    uint64_t check_errors;
+    uint64_t image_end_offset;
+    uint64_t total_clusters;
+    uint64_t allocated_clusters;
+    uint64_t fragmented_clusters;
+    uint64_t compressed_clusters;
+};
+#define QCOW2_CHECK_RESULT_INIT                                                                    \
+    {                                                                                              \
+        sizeof(struct qcow2_check_result), 0, 0, 0, 0, 0, 0, 0, 0                                  \
+    }
+
+/* Receives a finding: its kind, where in the file, and a sentence. Non-zero stops the check with
+ * QCOW2_E_CANCELLED. */
+typedef int qcow2_check_callback(void *ctx, int kind, uint64_t host_offset, const char *message);
+
+/* Walks all references of the image itself and compares them with its refcounts; changes nothing.
+ * Returns 0 with *result_ret filled when the walk came to its end, whatever it found. `callback` may be
+ * NULL. Works on an image opened for metadata only as well, and then also on some that otherwise do not
+ * open. Memory: 4 bytes for each cluster of the file, at most max_memory_bytes (0: 1 GiB), else
+ * QCOW2_E_LIMIT. QCOW2_E_UNSUPPORTED: the format has no refcounts (version 1). */
+int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
+                qcow2_check_callback *callback, void *ctx, struct qcow2_check_result *result_ret,
+                struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------ */
+/* Explaining one byte                                                      */
+
+/* One file's part in where a guest byte comes from. */
+struct qcow2_explanation {
+    int depth;
+    int format;  /* enum qcow2_format */
+    int kind;    /* enum qcow2_extent_kind of the byte in this file; HOLE: ask the next one */
+    int decides; /* the byte comes from here */
+    uint64_t l1_offset; /* of the L1 entry in the file; UINT64_MAX: there is none (raw) */
+    uint64_t l1_index;
+    uint64_t l1_entry;  /* as stored */
+    uint64_t l2_offset; /* of the L2 entry in the file; UINT64_MAX: there is no table */
+    uint64_t l2_index;
+    uint64_t l2_entry;         /* as stored */
+    uint64_t l2_bitmap;        /* second word of an extended entry, else 0 */
+    uint32_t subcluster;       /* which one, of extended L2 entries */
+    uint32_t compressed_bytes; /* the longest the stream can be; 0: not compressed */
+    uint64_t host_offset;      /* of the byte; of its stream if compressed; UINT64_MAX: none */
+    uint64_t refcount;         /* of that host cluster as stored; UINT64_MAX: not known */
+    int encrypted;
+    int in_data_file; /* host_offset is one in the external data file */
+};
+
+/* How the guest byte at `offset` is found: one step for each file asked, the image itself first. *cursor
+ * starts at 0; 1 with the next step, 0 after the one that decides, or a code for a table that is broken.
+ * Reads tables, never data. */
+int qcow2_next_explanation(struct qcow2_image *image, uint64_t offset, uint64_t *cursor,
+                           struct qcow2_explanation *explanation_ret, struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------ */
 /* Copying a whole disk                                                     */
@@ -441,6 +688,30 @@ typedef int qcow2_copy_callback(void *ctx, const void *buf, uint64_t count, uint
  * next. For digests, streams and scans. */
 int qcow2_copy_to_callback(struct qcow2_image *image, qcow2_copy_callback *callback, void *ctx,
                            const struct qcow2_copy_options *options, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------ */
+/* Comparing two disks                                                      */
+
+struct qcow2_compare_result {
+    size_t size;
+    uint64_t offset;        /* of the first byte that differs, if one does */
+    uint64_t read_bytes;    /* bytes of disk that had to be read on either side */
+    uint64_t skipped_bytes; /* bytes known to be the same from the tables alone */
+    int failed_image;       /* after a failure: 0 for image_a, 1 for image_b */
+    int reserved;
+};
+#define QCOW2_COMPARE_RESULT_INIT                                                                  \
+    {                                                                                              \
+        sizeof(struct qcow2_compare_result), 0, 0, 0, 0, 0                                         \
+    }
+
+/* Compares two virtual disks: 0 if they have the same bytes, 1 if not, with result_ret->offset the first
+ * place, or a code. Where one is shorter, the rest of the other must be zeros. What both have in the same
+ * place of the same file, or call zeros, is not read. `options`, `offset` and `length` included, mean
+ * what they do for copying; flags must be 0. Starts threads, which have ended when it returns. */
+int qcow2_compare(struct qcow2_image *image_a, struct qcow2_image *image_b,
+                  const struct qcow2_copy_options *options,
+                  struct qcow2_compare_result *result_ret, struct qcow2_error *err);
 
 #ifdef __cplusplus
 }

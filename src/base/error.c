@@ -12,47 +12,6 @@ static int usable(const struct qcow2_error *err)
     return err != NULL && err->size >= sizeof(struct qcow2_error);
 }
 
-static void fill(struct qcow2_error *err, int code, int sys_errno, uint64_t host_off,
-                 const char *fmt, va_list args) Q2_PRINTF(5, 0);
-
-static void fill(struct qcow2_error *err, int code, int sys_errno, uint64_t host_off,
-                 const char *fmt, va_list args)
-{
-    err->code = code;
-    err->sys_errno = sys_errno;
-    err->depth = 0;
-    err->reserved = 0;
-    err->host_offset = host_off;
-    err->guest_offset = UINT64_MAX;
-    if (vsnprintf(err->message, sizeof err->message, fmt, args) < 0) {
-        err->message[0] = '\0';
-    }
-}
-
-int q2_error_set(struct qcow2_error *err, int code, const char *fmt, ...)
-{
-    va_list args;
-
-    if (usable(err)) {
-        va_start(args, fmt);
-        fill(err, code, 0, UINT64_MAX, fmt, args);
-        va_end(args);
-    }
-    return code;
-}
-
-int q2_error_set_at(struct qcow2_error *err, int code, uint64_t host_off, const char *fmt, ...)
-{
-    va_list args;
-
-    if (usable(err)) {
-        va_start(args, fmt);
-        fill(err, code, 0, host_off, fmt, args);
-        va_end(args);
-    }
-    return code;
-}
-
 /* strerror_r comes in two kinds; whichever this is, the text ends up in buf or in what it returns. */
 static const char *errno_text(int sys_errno, char *buf, size_t buf_bytes)
 {
@@ -63,28 +22,44 @@ static const char *errno_text(int sys_errno, char *buf, size_t buf_bytes)
 #endif
 }
 
-int q2_error_set_errno(struct qcow2_error *err, int code, int sys_errno, uint64_t host_off,
-                       const char *fmt, ...)
+void q2_error_fill(struct qcow2_error *err, int code, int sys_errno, uint64_t host_off,
+                   const char *fmt, ...)
 {
     char text[128] = "";
     size_t used;
     va_list args;
 
     if (!usable(err)) {
-        return code;
+        return;
     }
+    err->code = code;
+    err->sys_errno = sys_errno;
+    err->depth = 0;
+    err->reserved = 0;
+    err->host_offset = host_off;
+    err->guest_offset = UINT64_MAX;
     va_start(args, fmt);
-    fill(err, code, sys_errno, host_off, fmt, args);
+    if (vsnprintf(err->message, sizeof err->message, fmt, args) < 0) {
+        err->message[0] = '\0';
+    }
     va_end(args);
-    used = strlen(err->message);
-    (void)snprintf(err->message + used, sizeof err->message - used, ": %s",
-                   errno_text(sys_errno, text, sizeof text));
-    return code;
+    if (sys_errno != 0) {
+        used = strlen(err->message);
+        (void)snprintf(err->message + used, sizeof err->message - used, ": %s",
+                       errno_text(sys_errno, text, sizeof text));
+    }
 }
 
-int q2_error_nomem(struct qcow2_error *err)
+void q2_error_copy(struct qcow2_error *err, const struct qcow2_error *told, int code)
 {
-    return q2_error_set(err, QCOW2_E_NOMEM, "out of memory");
+    if (usable(err)) {
+        size_t size = err->size;
+
+        memcpy(err, told, sizeof *told);
+        err->size = size;
+        err->code = code;
+        err->message[sizeof err->message - 1] = '\0';
+    }
 }
 
 void q2_error_depth(struct qcow2_error *err, int depth)

@@ -4,8 +4,8 @@
  * A message is made once, where the fact is known: it names the thing, the
  * place and the rule. Layers above hand the code on and add where they stand
  * (q2_error_depth, q2_error_guest); they never write a second message.
- * All take NULL. Each q2_error_set* returns `code`, so that failing is one
- * statement. */
+ * All take NULL. Each q2_error_set* gives `code` back, so that failing is one
+ * statement; they are macros so that compilers and analyzers see the code. */
 #ifndef Q2_BASE_ERROR_H
 #define Q2_BASE_ERROR_H
 
@@ -17,17 +17,31 @@
 #define Q2_PRINTF(fmt, args)
 #endif
 
-int q2_error_set(struct qcow2_error *err, int code, const char *fmt, ...) Q2_PRINTF(3, 4);
+/* Fills *err. With a sys_errno other than 0 its text is put behind the message; host_off may be
+ * UINT64_MAX. */
+void q2_error_fill(struct qcow2_error *err, int code, int sys_errno, uint64_t host_off,
+                   const char *fmt, ...) Q2_PRINTF(5, 6);
+
+static inline int q2_error_code(int code)
+{
+    return code;
+}
+
+#define q2_error_set(err, code, ...)                                                               \
+    (q2_error_fill(err, code, 0, UINT64_MAX, __VA_ARGS__), q2_error_code(code))
 
 /* The same with the place in the file. */
-int q2_error_set_at(struct qcow2_error *err, int code, uint64_t host_off, const char *fmt, ...)
-    Q2_PRINTF(4, 5);
+#define q2_error_set_at(err, code, host_off, ...)                                                  \
+    (q2_error_fill(err, code, 0, host_off, __VA_ARGS__), q2_error_code(code))
 
 /* The same with an errno, whose text is added behind the message; host_off may be UINT64_MAX. */
-int q2_error_set_errno(struct qcow2_error *err, int code, int sys_errno, uint64_t host_off,
-                       const char *fmt, ...) Q2_PRINTF(5, 6);
+#define q2_error_set_errno(err, code, sys_errno, host_off, ...)                                    \
+    (q2_error_fill(err, code, sys_errno, host_off, __VA_ARGS__), q2_error_code(code))
 
-int q2_error_nomem(struct qcow2_error *err);
+#define q2_error_nomem(err) q2_error_set(err, QCOW2_E_NOMEM, "out of memory")
+
+/* What a callback told, with a code that may be another. */
+void q2_error_copy(struct qcow2_error *err, const struct qcow2_error *told, int code);
 
 void q2_error_depth(struct qcow2_error *err, int depth);
 void q2_error_guest(struct qcow2_error *err, uint64_t guest_off);

@@ -19,7 +19,7 @@
 
 /* A frame without content size, by the streaming decoder, whose limit on windows (128 MiB) is QEMU's. */
 static enum q2_codec_result decode_streaming(ZSTD_DCtx *context, const uint8_t *in, size_t in_bytes,
-                                             uint8_t *out, size_t out_bytes, size_t *used_ret,
+                                             void *out, size_t out_bytes, size_t *used_ret,
                                              size_t *made_ret)
 {
     ZSTD_inBuffer input = { in, in_bytes, 0 };

@@ -3,48 +3,17 @@
  * Knows the options; must not know extents, threads or system calls of a target. */
 #include "fault.h"
 #include "in_order.h"
+#include "options.h"
 #include "stream.h"
 #include "target.h"
 #include "team.h"
 #include "to_file.h"
-#include "zero.h"
 
 enum {
     KNOWN_FLAGS = QCOW2_COPY_TARGET_IS_ZERO | QCOW2_COPY_KEEP_ZEROS,
     /* Zeros of a stream are written, which takes a time in proportion: progress moves meanwhile. */
     STREAM_ZERO_BYTES = 4 * 1024 * 1024
 };
-
-/* Copies the options out, or the defaults for NULL, and refuses what this library does not know. */
-static int read_options(const struct qcow2_copy_options *options,
-                        struct qcow2_copy_options *options_ret, struct qcow2_error *err)
-{
-    const struct qcow2_copy_options defaults = QCOW2_COPY_OPTIONS_INIT;
-
-    *options_ret = defaults;
-    if (options == NULL) {
-        return 0;
-    }
-    if (options->size < sizeof *options) {
-        return q2_fault_set(err, QCOW2_E_ARGUMENT, 0, "copy options: a size of %zu is too small",
-                            options->size);
-    }
-    /* A newer program may have a larger struct, as long as it asks for nothing we do not know. */
-    if (!q2_zero_all((const char *)options + sizeof *options, options->size - sizeof *options)) {
-        return q2_fault_set(err, QCOW2_E_ARGUMENT, 0,
-                            "copy options: a field that this version does not know is set");
-    }
-    if ((options->flags & ~(uint32_t)KNOWN_FLAGS) != 0) {
-        return q2_fault_set(err, QCOW2_E_ARGUMENT, 0, "copy options: unknown flags 0x%x",
-                            (unsigned)options->flags & ~(unsigned)KNOWN_FLAGS);
-    }
-    if (options->threads > Q2_COPY_MAX_THREADS) {
-        return q2_fault_set(err, QCOW2_E_ARGUMENT, 0, "copy options: %u threads are more than %d",
-                            (unsigned)options->threads, Q2_COPY_MAX_THREADS);
-    }
-    *options_ret = *options;
-    return 0;
-}
 
 /* Sets the fields of *copy that come from the caller. */
 static int begin(struct q2_copy *copy, struct qcow2_image *image,
@@ -59,7 +28,7 @@ static int begin(struct q2_copy *copy, struct qcow2_image *image,
     if (image == NULL) {
         return q2_fault_set(err, QCOW2_E_ARGUMENT, 0, "no image given");
     }
-    ret = read_options(options, &asked, err);
+    ret = q2_copy_read_options(options, KNOWN_FLAGS, &asked, err);
     if (ret < 0) {
         return ret;
     }

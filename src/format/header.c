@@ -112,10 +112,6 @@ static int check_refcounts(const struct q2_header *h, struct qcow2_error *err)
                                "refcount order %lu is above %u (64 bit refcounts)",
                                (unsigned long)h->refcount_order, Q2_MAX_REFCOUNT_ORDER);
     }
-    if (h->refcount_table_clusters == 0) {
-        return q2_error_set_at(err, QCOW2_E_CORRUPT, Q2_H_REFCOUNT_CLUSTERS,
-                               "the image has no refcount table");
-    }
     if (table_bytes > Q2_MAX_REFCOUNT_TABLE_BYTES) {
         return q2_error_set_at(err, QCOW2_E_LIMIT, Q2_H_REFCOUNT_CLUSTERS,
                                "refcount table of %lu clusters is larger than 8 MiB",
@@ -164,7 +160,7 @@ static int decode_common_fields(const uint8_t *b, size_t n, struct q2_header *h,
         h->version = q2_load_be32(b + Q2_H_VERSION);
         if (h->version < 2 || h->version > 3) {
             return q2_error_set_at(err, QCOW2_E_UNSUPPORTED, Q2_H_VERSION,
-                                   "qcow version %lu is not supported; versions 2 and 3 are",
+                                   "qcow version %lu is not supported; versions 1 to 3 are",
                                    (unsigned long)h->version);
         }
     }

@@ -31,8 +31,9 @@ struct q2_header {
 
 /* Decodes the first n bytes of a file (112 are enough; fewer only if the file is shorter).
  *
- * Unknown incompatible bits are not an error here: the caller refuses them, with their names, once it
- * has seen the extensions. All else that cannot be read right is refused in the order QEMU would. */
+ * Two faults are left to the caller: unknown incompatible bits, which it refuses with their names once it
+ * has seen the extensions, and the lack of a refcount table, which does not keep a check from running.
+ * All else that cannot be read right is refused in the order QEMU would. */
 int q2_header_decode(const void *bytes, size_t n, struct q2_header *header_ret,
                      struct qcow2_error *err);
 

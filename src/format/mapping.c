@@ -6,8 +6,6 @@
  * offset or the length. Reserved bits are ignored, as QEMU ignores them. */
 #include "format/mapping.h"
 
-#include "format/layout.h"
-
 void q2_geometry_init(struct q2_geometry *geometry_ret, unsigned version, unsigned cluster_bits,
                       bool extended, bool data_file)
 {
@@ -21,11 +19,21 @@ void q2_geometry_init(struct q2_geometry *geometry_ret, unsigned version, unsign
     };
 }
 
+void q2_geometry_init_v1(struct q2_geometry *geometry_ret, unsigned cluster_bits, unsigned l2_bits)
+{
+    *geometry_ret = (struct q2_geometry){
+        .cluster_bits = cluster_bits,
+        .l2_bits = l2_bits,
+        .subcluster_bits = cluster_bits,
+        .version_1 = true,
+    };
+}
+
 const char *q2_fault_text(enum q2_fault fault)
 {
     switch (fault) {
     case Q2_FAULT_UNALIGNED:
-        return "its host offset is not aligned to a cluster";
+        return "its host offset is not aligned";
     case Q2_FAULT_ZERO_FLAG_V2:
         return "it has the zero flag, which version 2 does not know";
     case Q2_FAULT_SUBCLUSTER_CONFLICT:
@@ -104,12 +112,40 @@ static struct q2_mapping decode_subclusters(uint64_t bitmap, uint64_t host_off, 
     return m;
 }
 
+/* Version 1: | 63 compressed | 62..x length in bytes | x-1..0 offset |, x = 63 - cluster_bits; without
+ * the flag all of it is an offset, which QEMU reads only at whole sectors. */
+static struct q2_mapping decode_v1(const struct q2_geometry *g, uint64_t entry)
+{
+    unsigned offset_bits = 63 - g->cluster_bits;
+
+    if ((entry >> 63) != 0) {
+        return (struct q2_mapping){
+            .kind = Q2_COMPRESSED,
+            .host_off = entry & ((UINT64_C(1) << offset_bits) - 1),
+            .compressed_bytes =
+                (uint32_t)(entry >> offset_bits & ((UINT64_C(1) << g->cluster_bits) - 1)),
+            .subclusters = 1,
+        };
+    }
+    if ((entry & 511) != 0) {
+        return faulty(Q2_FAULT_UNALIGNED);
+    }
+    return (struct q2_mapping){
+        .kind = entry == 0 ? Q2_UNALLOCATED : Q2_NORMAL,
+        .host_off = entry == 0 ? Q2_NO_HOST : entry,
+        .subclusters = 1,
+    };
+}
+
 struct q2_mapping q2_l2_decode(const struct q2_geometry *g, uint64_t entry, uint64_t bitmap,
                                unsigned subcluster, uint64_t cluster_guest_off)
 {
     uint64_t host_off = entry & Q2_OFFSET_MASK;
     unsigned rest = g->extended ? Q2_SUBCLUSTERS - subcluster : 1;
 
+    if (g->version_1) {
+        return decode_v1(g, entry);
+    }
     if (entry & Q2_ENTRY_COMPRESSED) {
         return g->data_file ? faulty(Q2_FAULT_DATA_FILE_COMPRESSED)
                             : decode_compressed(g, entry, rest);

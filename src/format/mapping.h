@@ -6,11 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "format/layout.h"
+
 /* The shape of an image's tables; fixed once the header is read. */
 struct q2_geometry {
     unsigned cluster_bits;    /* 9 .. 21 */
     unsigned l2_bits;         /* entries in an L2 table, as a power of two */
     unsigned subcluster_bits; /* of a subcluster's bytes; cluster_bits where there are none */
+    bool version_1;           /* plain offsets, no alignment, no flags but one */
     bool extended;            /* L2 entries of 16 bytes */
     bool data_file;           /* guest data lies in another file */
     bool zero_flag;           /* version 3: bit 0 of an L2 entry has a meaning */
@@ -18,6 +21,20 @@ struct q2_geometry {
 
 void q2_geometry_init(struct q2_geometry *geometry_ret, unsigned version, unsigned cluster_bits,
                       bool extended, bool data_file);
+
+void q2_geometry_init_v1(struct q2_geometry *geometry_ret, unsigned cluster_bits, unsigned l2_bits);
+
+/* The L2 table that an L1 entry names; 0: none. */
+static inline uint64_t q2_l1_table_off(const struct q2_geometry *geometry, uint64_t entry)
+{
+    return geometry->version_1 ? entry : entry & Q2_OFFSET_MASK;
+}
+
+/* The size of an L2 table. */
+static inline uint64_t q2_l2_table_bytes(const struct q2_geometry *geometry)
+{
+    return UINT64_C(8) << (geometry->l2_bits + geometry->extended);
+}
 
 /* Zero and unallocated are different answers: an unallocated cluster shows the backing file, a zero
  * cluster hides it. They must never share a flag. */

@@ -65,7 +65,10 @@ static uint64_t hash_of(struct q2_cache_key key)
 }
 
 /* The slot itself, and two to four buckets and ghosts. */
-enum { SLOT_OVERHEAD_BYTES = sizeof(struct q2_cache_slot) + 4 * (4 + 8) };
+enum {
+    SLOT_OVERHEAD_BYTES =
+        sizeof(struct q2_cache_slot) + (size_t)4 * (sizeof(uint32_t) + sizeof(uint64_t))
+};
 
 int q2_cache_init(struct q2_cache *cache, uint64_t budget_bytes, size_t block_bytes)
 {
@@ -326,12 +329,11 @@ static uint32_t claim(struct q2_cache *cache)
     return number;
 }
 
-static void fill(struct q2_cache *cache, struct q2_cache_slot *slot, const void *block,
-                 bool big_endian)
+static void fill(struct q2_cache_slot *slot, const void *block, size_t block_bytes, bool big_endian)
 {
     _Atomic uint64_t *words = atomic_load_explicit(&slot->words, memory_order_relaxed);
     const unsigned char *from = block;
-    size_t n_words = cache->block_bytes / 8;
+    size_t n_words = block_bytes / 8;
 
     if (big_endian) {
         for (size_t i = 0; i < n_words; i++) {
@@ -377,7 +379,7 @@ static void publish(struct q2_cache *cache, uint32_t number, struct q2_cache_key
 }
 
 void q2_cache_put(struct q2_cache *cache, struct q2_cache_key key, const void *block,
-                  bool big_endian, uint32_t *last_slot)
+                  size_t block_bytes, bool big_endian, uint32_t *last_slot)
 {
     uint32_t number;
 
@@ -390,7 +392,7 @@ void q2_cache_put(struct q2_cache *cache, struct q2_cache_key key, const void *b
     if (number == NO_SLOT) {
         return;
     }
-    fill(cache, &cache->slots[number], block, big_endian);
+    fill(&cache->slots[number], block, block_bytes, big_endian);
     (void)pthread_mutex_lock(&cache->lock);
     publish(cache, number, key);
     (void)pthread_mutex_unlock(&cache->lock);

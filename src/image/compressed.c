@@ -20,7 +20,7 @@
 /* The stream of a run in memory, or NULL and a code. What a file has no longer is not invented: the
  * decoder gets the bytes that exist. */
 static const uint8_t *fetch(struct qcow2_image *image, struct q2_lane *lane,
-                            const struct q2_run *run, uint64_t guest_off, uint64_t ahead_bytes,
+                            const struct q2_run *run, uint64_t ahead_bytes,
                             size_t *bytes_ret, int *code_ret, struct qcow2_error *err)
 {
     const struct q2_window *file = &run->layer->file;
@@ -28,6 +28,13 @@ static const uint8_t *fetch(struct qcow2_image *image, struct q2_lane *lane,
     uint64_t end, count;
 
     *bytes_ret = (size_t)existing;
+    if (run->compressed_bytes == 0) {
+        /* Only version 1 can say so. */
+        *code_ret = q2_error_set_at(err, QCOW2_E_CORRUPT, run->host_off,
+                                    "compressed cluster at 0x%llx has no length",
+                                    (unsigned long long)run->host_off);
+        return NULL;
+    }
     if (existing == 0) {
         *code_ret = q2_error_set_at(
             err, QCOW2_E_TRUNCATED, run->host_off,
@@ -41,7 +48,7 @@ static const uint8_t *fetch(struct qcow2_image *image, struct q2_lane *lane,
         return lane->compressed.bytes + (run->host_off - lane->held_off);
     }
     lane->held_bytes = 0;
-    end = q2_lookup_compressed_end(image, lane, run, guest_off, ahead_bytes, BATCH_BYTES);
+    end = q2_lookup_compressed_end(image, lane, run, ahead_bytes, BATCH_BYTES);
     count = q2_window_existing(file, run->host_off, end - run->host_off);
     if (!q2_scratch_reserve(&lane->compressed, (size_t)q2_round_up(count, GRAIN_BITS))) {
         *code_ret = q2_error_nomem(err);
@@ -62,12 +69,12 @@ static const uint8_t *fetch(struct qcow2_image *image, struct q2_lane *lane,
 
 /* Decodes the run's cluster to `to`, which has room for all of it. */
 static int decode(struct qcow2_image *image, struct q2_lane *lane, const struct q2_run *run,
-                  uint64_t guest_off, uint64_t ahead_bytes, void *to, struct qcow2_error *err)
+                  uint64_t ahead_bytes, void *to, struct qcow2_error *err)
 {
     const struct q2_header *header = &run->layer->header;
     size_t cluster_bytes = (size_t)1 << header->cluster_bits, bytes = 0;
     int code = 0;
-    const uint8_t *stream = fetch(image, lane, run, guest_off, ahead_bytes, &bytes, &code, err);
+    const uint8_t *stream = fetch(image, lane, run, ahead_bytes, &bytes, &code, err);
 
     if (stream == NULL) {
         return code;
@@ -95,7 +102,7 @@ static int decode(struct qcow2_image *image, struct q2_lane *lane, const struct 
 }
 
 int q2_compressed_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_run *run,
-                       void *buf, size_t n, uint64_t guest_off, uint64_t ahead_bytes, bool keep,
+                       void *buf, size_t n, uint64_t ahead_bytes, bool keep,
                        struct qcow2_error *err)
 {
     size_t cluster_bytes = (size_t)1 << run->layer->geometry.cluster_bits;
@@ -116,15 +123,14 @@ int q2_compressed_read(struct qcow2_image *image, struct q2_lane *lane, const st
         }
         to = lane->cluster.bytes;
     }
-    if ((r = decode(image, lane, run, guest_off, ahead_bytes, to, err)) < 0) {
+    if ((r = decode(image, lane, run, ahead_bytes, to, err)) < 0) {
         return r;
     }
     if (!whole) {
         memcpy(buf, (const char *)to + run->cluster_skip, n);
     }
-    /* The cache's blocks are as large as the largest clusters of the chain. */
-    if (keep && cluster_bytes == image->clusters.block_bytes) {
-        q2_cache_put(&image->clusters, key, to, false, &lane->last_cluster_slot);
+    if (keep) {
+        q2_cache_put(&image->clusters, key, to, cluster_bytes, false, &lane->last_cluster_slot);
     }
     return 0;
 }

@@ -53,6 +53,7 @@ int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
         .depth = (int)run.layer->depth,
         /* Where a stream starts says nothing about where the extent's bytes are. */
         .host_offset = run.kind == Q2_COMPRESSED ? UINT64_MAX : run.host_off,
+        .stream_offset = run.kind == Q2_COMPRESSED ? run.host_off : UINT64_MAX,
     };
     *cursor += run.length_bytes;
     return 1;
@@ -66,9 +67,38 @@ int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *
         return -1;
     }
     layer = q2_image_layer(image, extent->depth);
-    if (layer == NULL ||
-        q2_window_existing(&layer->file, extent->host_offset, extent->length) != extent->length) {
+    /* What the descriptor gives of an encrypted layer is ciphertext. */
+    if (layer == NULL || layer->cipher != NULL ||
+        q2_window_existing(q2_layer_data(layer), extent->host_offset, extent->length) !=
+            extent->length) {
         return -1;
     }
-    return layer->file.fd;
+    return q2_layer_data(layer)->fd;
+}
+
+int qcow2_extent_same(const struct qcow2_image *image_a, const struct qcow2_extent *a,
+                      const struct qcow2_image *image_b, const struct qcow2_extent *b)
+{
+    const struct q2_layer *layer_a, *layer_b;
+
+    if (image_a == NULL || image_b == NULL || a == NULL || b == NULL || a->kind != b->kind ||
+        (layer_a = q2_image_layer(image_a, a->depth)) == NULL ||
+        (layer_b = q2_image_layer(image_b, b->depth)) == NULL) {
+        return 0;
+    }
+    /* The same bytes in the file are the same bytes of disk if they are read in the same way. */
+    if (!q2_window_same_file(q2_layer_data(layer_a), q2_layer_data(layer_b)) ||
+        layer_a->format != layer_b->format || layer_a->cipher != NULL || layer_b->cipher != NULL) {
+        return 0;
+    }
+    switch (a->kind) {
+    case QCOW2_EXTENT_DATA:
+        return a->host_offset == b->host_offset;
+    case QCOW2_EXTENT_COMPRESSED:
+        return a->stream_offset == b->stream_offset && a->offset == b->offset &&
+               layer_a->header.compression == layer_b->header.compression &&
+               layer_a->geometry.cluster_bits == layer_b->geometry.cluster_bits;
+    default:
+        return 0;
+    }
 }

@@ -19,6 +19,8 @@
 #include "image/lane.h"
 #include "source/window.h"
 
+struct q2_cipher;
+
 /* Tables are read and cached in blocks of this size, wherever they start and however large a cluster
  * is. */
 enum { Q2_TABLE_BLOCK_BYTES = 4096, Q2_TABLE_BLOCK_WORDS = Q2_TABLE_BLOCK_BYTES / 8 };
@@ -33,20 +35,33 @@ struct q2_l1_table {
     uint64_t *resident; /* the entries, or NULL */
 };
 
+/* Where the bitmaps extension says that the directory is; entries 0: there are no usable bitmaps. */
+struct q2_bitmap_directory {
+    bool broken; /* the extension makes no sense; the rest does not count */
+    uint32_t entries;
+    uint64_t host_off, bytes;
+};
+
 /* One file of the chain. */
 struct q2_layer {
     unsigned depth;
+    int format;  /* enum qcow2_format, never PROBE */
+    bool probed; /* nobody stated the format: see chain.c */
     struct q2_window file;
-    struct q2_header header;
+    struct q2_window data_file; /* the external data file, if there is one */
+    struct q2_header header;      /* QCOW2 and QCOW1; of the latter, what it has in common */
     struct q2_geometry geometry;
     uint64_t size_bytes; /* of the disk it shows */
+    uint64_t guest_base; /* added to guest offsets: where a VM state begins, else 0 */
     struct q2_l1_table l1;
     /* The start of the file up to the end of the header extensions, for those who ask later. */
     uint8_t *head;
     size_t head_bytes;
-    char *backing_file, *backing_format, *data_file; /* NULL: not stated */
-    char (
-        *feature_names)[Q2_FEATURE_NAME_BYTES + 1]; /* 3 sets of 64; NULL: the image has no table */
+    char *backing_file, *backing_format, *data_file_name; /* NULL: not stated */
+    char (*feature_names)[Q2_FEATURE_NAME_BYTES + 1]; /* 3 sets of 64; NULL: the image has no table */
+    struct q2_bitmap_directory bitmaps;
+    uint64_t luks_off, luks_bytes; /* of the LUKS header in the file; bytes 0: none */
+    struct q2_cipher *cipher;      /* NULL: data is stored in clear */
 };
 
 struct qcow2_image {
@@ -58,6 +73,12 @@ struct qcow2_image {
     struct q2_cache clusters; /* decoded clusters, by (compressed descriptor, depth) */
     struct q2_lanes lanes;
 };
+
+/* Where the layer's stored clusters lie. */
+static inline const struct q2_window *q2_layer_data(const struct q2_layer *layer)
+{
+    return layer->geometry.data_file ? &layer->data_file : &layer->file;
+}
 
 /* ---- table.c ---- */
 
@@ -77,6 +98,7 @@ struct q2_run {
     uint64_t host_off; /* of the run's first byte, or Q2_NO_HOST. COMPRESSED: of the stream */
     uint32_t compressed_bytes; /* COMPRESSED: the longest the stream can be */
     uint32_t cluster_skip;     /* COMPRESSED: where in the decoded cluster the run starts */
+    uint64_t layer_guest_off;  /* where the run starts in the layer's own disk */
     uint64_t descriptor;       /* COMPRESSED: the L2 entry */
 };
 
@@ -86,29 +108,71 @@ struct q2_run {
 int q2_lookup(struct qcow2_image *image, struct q2_lane *lane, uint64_t guest_off,
               uint64_t max_bytes, struct q2_run *run_ret, struct qcow2_error *err);
 
-/* For a COMPRESSED run at guest_off: where in the file the input ends that the clusters behind it, up to
+/* For a COMPRESSED run: where in the file the input ends that the clusters behind it, up to
  * max_bytes of disk, share with it by lying right behind; at most limit_bytes from the run's own start,
  * unless that itself is longer. A hint for reading ahead: it never fails. */
 uint64_t q2_lookup_compressed_end(struct qcow2_image *image, struct q2_lane *lane,
-                                  const struct q2_run *run, uint64_t guest_off, uint64_t max_bytes,
+                                  const struct q2_run *run, uint64_t max_bytes,
                                   uint64_t limit_bytes);
 
 /* ---- compressed.c ---- */
 
-/* Reads n bytes of a COMPRESSED run that starts at guest_off. ahead_bytes: how much of the disk behind
+/* Reads n bytes of a COMPRESSED run from its start on. ahead_bytes: how much of the disk behind
  * them the same call is going to read, so that input for it can be fetched along. `keep`: worth a place
  * in the cluster cache. */
 int q2_compressed_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_run *run,
-                       void *buf, size_t n, uint64_t guest_off, uint64_t ahead_bytes, bool keep,
+                       void *buf, size_t n, uint64_t ahead_bytes, bool keep,
                        struct qcow2_error *err);
+
+/* ---- head.c, head_v1.c: what the start of a file says ---- */
+
+/* Reads header, extensions and names of a version 2 or 3 file whose first bytes are in layer->head. */
+int q2_head_load(struct q2_layer *layer, uint32_t flags, struct qcow2_error *err);
+int q2_head_load_v1(struct q2_layer *layer, uint32_t flags, struct qcow2_error *err);
+
+/* At least the first `bytes` bytes of the file, or what there is of them and zeros, to layer->head. */
+int q2_head_read(struct q2_layer *layer, uint64_t bytes, struct qcow2_error *err);
+
+/* A string out of the image, up to its first NUL, in place of *string_ret; one that is empty is not
+ * there. */
+int q2_head_take_string(char **string_ret, const uint8_t *bytes, size_t n,
+                        struct qcow2_error *err);
 
 /* ---- layer.c ---- */
 
-/* Opens one file of the chain: takes the source over whatever the outcome. On failure the layer needs
- * no q2_layer_close. */
+/* Opens one file of the chain as far as it needs no other: takes the source over whatever the outcome.
+ * On failure the layer needs no q2_layer_close. `format` is an enum qcow2_format; with QCOW2_FORMAT_PROBE
+ * a file that is no qcow image is raw. */
 int q2_layer_open(struct q2_layer *layer, const struct qcow2_source *source, unsigned depth,
-                  uint32_t flags, struct qcow2_error *err);
+                  int format, uint32_t flags, struct qcow2_error *err);
 void q2_layer_close(struct q2_layer *layer);
+
+/* Makes the table the one that the layer is read through. */
+int q2_layer_load_l1(struct q2_layer *layer, uint64_t host_off, uint32_t entries,
+                     struct qcow2_error *err);
+
+/* ---- chain.c ---- */
+
+/* Opens the files that image->layers[0], which is open, needs for its data to be read. */
+int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options,
+                  struct qcow2_error *err);
+
+/* ---- unlock.c ---- */
+
+/* Makes layer->cipher of what the key callback gives, if the layer is encrypted. */
+int q2_layer_unlock(struct q2_layer *layer, const struct qcow2_options *options,
+                    struct qcow2_error *err);
+
+/* Decrypts n bytes in place, the first of which is guest_off of the layer and host_off of its data. Both
+ * are multiples of 512. */
+int q2_layer_decrypt(struct q2_lane *lane, const struct q2_layer *layer, void *bytes, size_t n,
+                     uint64_t guest_off, uint64_t host_off, struct qcow2_error *err);
+
+/* ---- snapshot.c ---- */
+
+/* Turns the layer, which is the image itself, to the snapshot that the options name. */
+int q2_layer_select_snapshot(struct q2_layer *layer, const struct qcow2_options *options,
+                             struct qcow2_error *err);
 
 /* ---- open.c ---- */
 

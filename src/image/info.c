@@ -29,7 +29,7 @@ int qcow2_get_info(const struct qcow2_image *image, int depth, struct qcow2_info
     room = info_ret->size;
     info = (struct qcow2_info){
         .size = room,
-        .format = QCOW2_FORMAT_QCOW2,
+        .format = layer->format,
         .version = h->version,
         .source_name = layer->file.name,
         .virtual_size = layer->size_bytes,
@@ -38,8 +38,8 @@ int qcow2_get_info(const struct qcow2_image *image, int depth, struct qcow2_info
         .incompatible_features = h->incompatible,
         .compatible_features = h->compatible,
         .autoclear_features = h->autoclear,
-        .cluster_size = UINT32_C(1) << h->cluster_bits,
-        .refcount_bits = UINT32_C(1) << h->refcount_order,
+        .cluster_size = h->cluster_bits != 0 ? UINT32_C(1) << h->cluster_bits : 0,
+        .refcount_bits = h->version >= 2 ? UINT32_C(1) << h->refcount_order : 0,
         .header_length = h->header_bytes,
         .compression = (int)h->compression,
         .encryption = (int)h->crypt_method,
@@ -51,7 +51,7 @@ int qcow2_get_info(const struct qcow2_image *image, int depth, struct qcow2_info
         .snapshots_offset = h->snapshots_off,
         .backing_file = layer->backing_file,
         .backing_format = layer->backing_format,
-        .data_file = layer->data_file,
+        .data_file = layer->data_file_name,
     };
     memcpy(info_ret, &info, room < sizeof info ? room : sizeof info);
     return 0;
@@ -90,6 +90,9 @@ int qcow2_next_extension(const struct qcow2_image *image, int depth, uint64_t *c
     }
     if ((layer = q2_image_layer(image, depth)) == NULL) {
         return no_layer(depth, err);
+    }
+    if (layer->format != QCOW2_FORMAT_QCOW2) {
+        return 0;
     }
     /* Open has walked the whole area, so all of it is in memory and in order. */
     pos = *cursor != 0 ? *cursor : layer->header.header_bytes;

@@ -10,6 +10,8 @@
 
 #include <qcow2.h>
 
+#include "crypto/cipher.h"
+
 /* More calls at once than this (threads waiting in slow sources, say) make lanes for themselves, which
  * go when they are done. */
 enum { MIN_PLACES = 16, MAX_PLACES = 256 };
@@ -38,7 +40,7 @@ int q2_lanes_init(struct q2_lanes *lanes)
         q2_lanes_deinit(lanes);
         return QCOW2_E_NOMEM;
     }
-    for (unsigned i = 0; i < lanes->places * STRIDE; i++) {
+    for (size_t i = 0; i < (size_t)lanes->places * STRIDE; i++) {
         atomic_init(&lanes->idle[i], NULL);
     }
     return 0;
@@ -47,6 +49,10 @@ int q2_lanes_init(struct q2_lanes *lanes)
 static void lane_destroy(struct q2_lane *lane)
 {
     q2_decoder_deinit(&lane->decoder);
+    for (unsigned i = 0; i < lane->n_ciphers; i++) {
+        q2_cipher_worker_destroy(lane->ciphers[i]);
+    }
+    free(lane->ciphers);
     free(lane->compressed.bytes);
     free(lane->cluster.bytes);
     free(lane);
@@ -122,7 +128,7 @@ static bool keep(struct q2_lanes *lanes, struct q2_lane *lane)
 
 static _Atomic(struct q2_lane *) *place_at(const struct q2_lanes *lanes, unsigned i)
 {
-    return &lanes->idle[(i & (lanes->places - 1)) * STRIDE];
+    return &lanes->idle[(size_t)(i & (lanes->places - 1)) * STRIDE];
 }
 
 struct q2_lane *q2_lane_check_out(struct q2_lanes *lanes)

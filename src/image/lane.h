@@ -17,6 +17,8 @@
 
 #include "codec/codec.h"
 
+struct q2_cipher_worker;
+
 enum q2_counter {
     Q2_READS,
     Q2_BYTES_READ,
@@ -49,6 +51,8 @@ struct q2_lane {
     struct q2_scratch compressed; /* bytes as they are in the file */
     struct q2_scratch cluster;    /* one decoded cluster */
     struct q2_decoder decoder;
+    struct q2_cipher_worker **ciphers; /* one for each layer that has been decrypted, by depth */
+    unsigned n_ciphers;
     /* Which part of which file `compressed` holds, valid within one call. */
     unsigned held_depth;
     uint64_t held_off;

@@ -158,14 +158,28 @@ static int lookup_in_table(struct qcow2_image *image, struct q2_lane *lane,
 static int check_table(const struct q2_layer *layer, uint64_t l1_index, uint64_t table_off,
                        struct qcow2_error *err)
 {
-    uint64_t cluster_bytes = UINT64_C(1) << layer->geometry.cluster_bits;
+    const struct q2_geometry *g = &layer->geometry;
 
-    if ((table_off & (cluster_bytes - 1)) != 0) {
+    if (!g->version_1 && (table_off & ((UINT64_C(1) << g->cluster_bits) - 1)) != 0) {
         return q2_error_set_at(err, QCOW2_E_CORRUPT, table_off,
                                "L2 table at 0x%llx (L1 entry %llu) is not aligned to a cluster",
                                (unsigned long long)table_off, (unsigned long long)l1_index);
     }
-    return q2_window_check(&layer->file, table_off, cluster_bytes, "L2 table", err);
+    return q2_window_check(&layer->file, table_off, q2_l2_table_bytes(g), "L2 table", err);
+}
+
+/* The bytes of a raw file are the disk; what fills its last sector up is zeros. */
+static void lookup_raw(const struct q2_layer *layer, uint64_t guest_off, uint64_t max_bytes,
+                       struct q2_run *run)
+{
+    uint64_t stored = q2_window_existing(&layer->file, guest_off, max_bytes);
+
+    *run = (struct q2_run){
+        .kind = stored > 0 ? Q2_NORMAL : Q2_ZERO,
+        .layer = layer,
+        .length_bytes = stored > 0 ? stored : max_bytes,
+        .host_off = guest_off,
+    };
 }
 
 static int lookup_in_layer(struct qcow2_image *image, struct q2_lane *lane,
@@ -179,11 +193,15 @@ static int lookup_in_layer(struct qcow2_image *image, struct q2_lane *lane,
     struct cursor at;
     int r;
 
+    if (layer->format == QCOW2_FORMAT_RAW) {
+        lookup_raw(layer, guest_off, max_bytes, run);
+        return 0;
+    }
     if (l1_index < layer->l1.entries &&
         (r = l1_read(image, lane, layer, l1_index, &entry, err)) < 0) {
         return r;
     }
-    at.table_off = entry & Q2_OFFSET_MASK;
+    at.table_off = q2_l1_table_off(g, entry);
     if (at.table_off == 0) {
         lookup_without_table(image, lane, layer, guest_off, max_bytes, run);
         return 0;
@@ -203,13 +221,15 @@ int q2_lookup(struct qcow2_image *image, struct q2_lane *lane, uint64_t guest_of
 {
     for (unsigned depth = 0;; depth++) {
         const struct q2_layer *layer = &image->layers[depth], *below = layer + 1;
-        int r = lookup_in_layer(image, lane, layer, guest_off, max_bytes, run_ret, err);
+        uint64_t layer_off = guest_off + layer->guest_base;
+        int r = lookup_in_layer(image, lane, layer, layer_off, max_bytes, run_ret, err);
 
         if (r < 0) {
             q2_error_depth(err, (int)depth);
             q2_error_guest(err, guest_off);
             return r;
         }
+        run_ret->layer_guest_off = layer_off;
         /* What nobody has, and what lies past the end of the disk below, is zeros here. */
         if (run_ret->kind != Q2_UNALLOCATED || depth + 1 == image->n_layers ||
             guest_off >= below->size_bytes) {
@@ -220,13 +240,13 @@ int q2_lookup(struct qcow2_image *image, struct q2_lane *lane, uint64_t guest_of
 }
 
 uint64_t q2_lookup_compressed_end(struct qcow2_image *image, struct q2_lane *lane,
-                                  const struct q2_run *run, uint64_t guest_off, uint64_t max_bytes,
+                                  const struct q2_run *run, uint64_t max_bytes,
                                   uint64_t limit_bytes)
 {
     const struct q2_layer *layer = run->layer;
     const struct q2_geometry *g = &layer->geometry;
     const unsigned words_per_entry = g->extended ? 2 : 1;
-    uint64_t cluster = (guest_off >> g->cluster_bits) + 1;
+    uint64_t cluster = (run->layer_guest_off >> g->cluster_bits) + 1;
     uint64_t index = cluster & ((UINT64_C(1) << g->l2_bits) - 1);
     uint64_t from = run->host_off, end = from + run->compressed_bytes, entry, words[BATCH_WORDS];
     int n;

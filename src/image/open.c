@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "format/layout.h"
 
 #define DEFAULT_TABLE_CACHE_BYTES   (UINT64_C(8) << 20)
 #define DEFAULT_CLUSTER_CACHE_BYTES (UINT64_C(16) << 20)
@@ -17,7 +18,8 @@ static int take_options(const struct qcow2_options *from, struct qcow2_options *
 {
     const size_t known = sizeof *options_ret;
     const uint32_t flags =
-        QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_METADATA_ONLY | QCOW2_OPEN_ZEROS_PAST_END;
+        QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_METADATA_ONLY | QCOW2_OPEN_ZEROS_PAST_END |
+        QCOW2_OPEN_VM_STATE | QCOW2_OPEN_METADATA_CHAIN;
 
     *options_ret = (struct qcow2_options)QCOW2_OPTIONS_INIT;
     if (from == NULL) {
@@ -39,12 +41,35 @@ static int take_options(const struct qcow2_options *from, struct qcow2_options *
                             "the options' flags 0x%lx are not all known to this version",
                             (unsigned long)from->flags);
     }
+    if (from->format > QCOW2_FORMAT_PROBE || from->format == QCOW2_FORMAT_QCOW1 ||
+        ((from->flags & QCOW2_OPEN_VM_STATE) != 0 && from->snapshot == NULL) ||
+        ((from->flags & QCOW2_OPEN_METADATA_CHAIN) != 0 &&
+         (from->flags & QCOW2_OPEN_METADATA_ONLY) == 0)) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "the options do not fit together: an unknown format, a VM state of no "
+                            "snapshot, or a metadata chain without \"metadata only\"");
+    }
     return 0;
 }
 
 static uint64_t or_default(uint64_t value, uint64_t fallback)
 {
     return value != 0 ? value : fallback;
+}
+
+/* The largest clusters of the chain that can be compressed: what a block of their cache has to hold. */
+static size_t largest_cluster(const struct qcow2_image *image)
+{
+    unsigned bits = Q2_MIN_CLUSTER_BITS;
+
+    for (unsigned i = 0; i < image->n_layers; i++) {
+        const struct q2_layer *layer = &image->layers[i];
+
+        if (layer->format != QCOW2_FORMAT_RAW && layer->geometry.cluster_bits > bits) {
+            bits = layer->geometry.cluster_bits;
+        }
+    }
+    return (size_t)1 << bits;
 }
 
 static int open_caches(struct qcow2_image *image, const struct qcow2_options *options,
@@ -56,7 +81,7 @@ static int open_caches(struct qcow2_image *image, const struct qcow2_options *op
                       Q2_TABLE_BLOCK_BYTES) < 0 ||
         q2_cache_init(&image->clusters,
                       or_default(options->cluster_cache_bytes, DEFAULT_CLUSTER_CACHE_BYTES),
-                      (size_t)1 << image->layers[0].geometry.cluster_bits) < 0) {
+                      largest_cluster(image)) < 0) {
         return q2_error_nomem(err);
     }
     return 0;
@@ -80,8 +105,12 @@ static int open_image(const struct qcow2_source *source, const struct qcow2_opti
         return q2_error_nomem(err);
     }
     image->flags = options->flags;
-    if ((r = q2_layer_open(&image->layers[0], source, 0, options->flags, err)) == 0) {
+    r = q2_layer_open(&image->layers[0], source, 0, (int)options->format, options->flags, err);
+    if (r == 0) {
         image->n_layers = 1;
+        r = q2_chain_open(image, options, err);
+    }
+    if (r == 0) {
         image->size_bytes = image->layers[0].size_bytes;
         if ((options->flags & QCOW2_OPEN_METADATA_ONLY) == 0) {
             r = open_caches(image, options, err);
@@ -125,16 +154,35 @@ int qcow2_open_source(const struct qcow2_source *source, const struct qcow2_opti
 int qcow2_open(const char *path, const struct qcow2_options *options,
                struct qcow2_image **image_ret, struct qcow2_error *err)
 {
+    struct qcow2_options mine = QCOW2_OPTIONS_INIT;
     struct qcow2_source source;
+    struct qcow2_grant_directories beside = { .size = sizeof beside, .count = 1 };
+    const char *slash, *directories[1];
+    char *directory = NULL;
     int r;
 
     if (image_ret != NULL) {
         *image_ret = NULL;
     }
-    if ((r = qcow2_source_from_path(path, &source, err)) < 0) {
+    if ((r = take_options(options, &mine, err)) < 0 ||
+        (r = qcow2_source_from_path(path, &source, err)) < 0) {
         return r;
     }
-    return qcow2_open_source(&source, options, image_ret, err);
+    if (mine.grant == NULL) {
+        slash = strrchr(path, '/');
+        directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+        if (directory == NULL) {
+            source.close(source.ctx);
+            return q2_error_nomem(err);
+        }
+        directories[0] = directory;
+        beside.directories = directories;
+        mine.grant = qcow2_grant_beneath;
+        mine.grant_ctx = &beside;
+    }
+    r = qcow2_open_source(&source, &mine, image_ret, err);
+    free(directory);
+    return r;
 }
 
 void qcow2_close(struct qcow2_image *image)

@@ -33,20 +33,22 @@ static int load_block(struct q2_lane *lane, const struct q2_layer *layer, uint64
     return r;
 }
 
+/* Words without the cache. */
 static int read_words(struct q2_lane *lane, const struct q2_layer *layer, uint64_t host_off,
                       unsigned n, uint64_t *words_ret, const char *what, struct qcow2_error *err)
 {
     uint8_t bytes[Q2_TABLE_BLOCK_BYTES];
+    const size_t count = (size_t)n * 8;
     int r;
 
     q2_lane_count(lane, Q2_SOURCE_READS, 1);
-    q2_lane_count(lane, Q2_SOURCE_BYTES, n * 8);
-    if ((r = q2_window_read_existing(&layer->file, bytes, n * 8, host_off, what, err)) < 0) {
+    q2_lane_count(lane, Q2_SOURCE_BYTES, count);
+    if ((r = q2_window_read(&layer->file, bytes, count, host_off, what, err)) < 0) {
         q2_error_depth(err, (int)layer->depth);
         return r;
     }
     for (unsigned i = 0; i < n; i++) {
-        words_ret[i] = q2_load_be64(bytes + i * 8);
+        words_ret[i] = q2_load_be64(bytes + (size_t)i * 8);
     }
     return (int)n;
 }
@@ -62,6 +64,12 @@ int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct 
     uint8_t bytes[Q2_TABLE_BLOCK_BYTES];
     int r;
 
+    if (host_off % 8 != 0) {
+        /* Only version 1 has tables that are not even aligned to their entries. */
+        n = (unsigned)q2_min_u64(n_words, Q2_TABLE_BLOCK_WORDS);
+        q2_lane_count(lane, Q2_L2_MISSES, 1);
+        return read_words(lane, layer, host_off, n, words_ret, what, err);
+    }
     if (q2_cache_get_words(&image->tables, key, first, n, words_ret, &lane->last_table_slot)) {
         q2_lane_count(lane, Q2_L2_HITS, 1);
         return (int)n;
@@ -75,8 +83,8 @@ int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct 
         return r;
     }
     for (unsigned i = 0; i < n; i++) {
-        words_ret[i] = q2_load_be64(bytes + (first + i) * 8);
+        words_ret[i] = q2_load_be64(bytes + (size_t)(first + i) * 8);
     }
-    q2_cache_put(&image->tables, key, bytes, true, &lane->last_table_slot);
+    q2_cache_put(&image->tables, key, bytes, sizeof bytes, true, &lane->last_table_slot);
     return (int)n;
 }

@@ -4,9 +4,26 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/error.h"
+
+static void take_identity(struct q2_window *window)
+{
+    struct stat st;
+
+    if (window->fd >= 0 && fstat(window->fd, &st) == 0) {
+        window->has_identity = true;
+        window->device = (uint64_t)st.st_dev;
+        window->inode = (uint64_t)st.st_ino;
+    }
+}
+
+bool q2_window_same_file(const struct q2_window *a, const struct q2_window *b)
+{
+    return a->has_identity && b->has_identity && a->device == b->device && a->inode == b->inode;
+}
 
 int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
                    struct qcow2_error *err)
@@ -32,6 +49,7 @@ int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
     if (source->get_fd != NULL) {
         window->fd = source->get_fd(source->ctx);
     }
+    take_identity(window);
     window->end = window->size_bytes;
     return 0;
 }

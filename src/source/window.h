@@ -17,12 +17,17 @@ struct q2_window {
     uint64_t size_bytes;        /* UINT64_MAX: not known */
     uint64_t end;               /* how far reads may reach: the size rounded up to a cluster */
     int fd;                     /* for the copy engine, or -1 */
+    bool has_identity;          /* two windows with one identity show one file */
+    uint64_t device, inode;
 };
 
 /* Takes the source over whatever the outcome, unless it is malformed (QCOW2_E_ARGUMENT). */
 int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
                    struct qcow2_error *err);
 void q2_window_deinit(struct q2_window *window);
+
+/* Whether both show the same file, as far as that can be told. */
+bool q2_window_same_file(const struct q2_window *a, const struct q2_window *b);
 
 /* Sets the end. A file may stop inside its last cluster: what is missing of that reads as zeros.
  * With `endless` so does everything behind it. */

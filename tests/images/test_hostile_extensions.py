@@ -219,15 +219,15 @@ def test_backing_name_of_1023_bytes_is_reported_whole(written):
 
 
 @pytest.mark.parametrize('name', [b'/etc/passwd', b'json:{"driver":"file"}', b'nbd://host/x',
-                                  b'image.qcow2', b'fat:/tmp', b'base.raw', b'\x1b[31m\xff'])
+                                  b'image.qcow2', b'fat:/tmp', b'../base.raw', b'\x1b[31m\xff'])
 def test_backing_file_is_never_opened_because_the_image_says_so(written, tmp_path, name):
-    """Refused as a whole, whatever it names (here also itself and a file that exists): silent zeros
-    would be wrong bytes, and a file of the host would be a leak."""
-    (tmp_path / 'base.raw').write_bytes(b'secret' * 1000)
+    """Refused as a whole, whatever it names outside the image's directory, by a protocol, or in a
+    circle: silent zeros would be wrong bytes, and a file of the host would be a leak."""
+    (tmp_path.parent / 'base.raw').write_bytes(b'secret' * 1000)
     image = Image(l2={1: Normal(b'own')}, size=2 * CS, backing_file=name,
                   extensions=[Extension(EXT_BACKING_FORMAT, b'raw')])
     path = written(image)
-    answer = refused(path, 'UNSUPPORTED', 'backing', qemu='not asked')
+    answer = refused(path, 'REFERENCE', 'backing', qemu='not asked')
     assert b'secret' not in str(answer.raw).encode()
 
 

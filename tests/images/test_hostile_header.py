@@ -73,10 +73,9 @@ def test_file_of_one_header_opens_if_nothing_else_is_needed(written):
 
 # -- versions ---------------------------------------------------------------
 
-@pytest.mark.parametrize('version', [0, 1, 4, 5, 1 << 31, 0xFFFFFFFF])
+@pytest.mark.parametrize('version', [0, 4, 5, 1 << 31, 0xFFFFFFFF])
 def test_header_version_is_unsupported(written, version):
-    """Versions 2 and 3 are read. Version 1 is another format, never taken for raw; versions above
-    3 are newer than this library."""
+    """Versions 1 to 3 are read; those above are newer than this library, and never taken for raw."""
     refused(written(Image(l2={0: Normal(b'x')}, header={'version': version})), 'UNSUPPORTED',
             str(version))
 
@@ -243,7 +242,7 @@ def test_crypt_method_unknown_is_unsupported(written, method):
 def test_encrypted_image_is_refused_and_never_read_as_ciphertext(written, method):
     """Without a key there is no answer; the bytes in the file are not one."""
     path = written(Image(l2={0: Normal(b'ciphertext')}, header={'crypt_method': method}))
-    answer = refused(path, 'UNSUPPORTED', 'encrypt', qemu='not asked')
+    answer = refused(path, 'KEY', 'encrypt', qemu='not asked')
     assert answer.reads == []
 
 
@@ -342,7 +341,7 @@ def test_external_data_file_is_never_read_as_if_the_data_were_here(written):
     image = Image(cluster_bits=14, l2={0: Normal(b'data')},
                   header={'incompatible_features': INCOMPATIBLE['data_file']})
     path = written(image)
-    answer = refused(path, 'UNSUPPORTED', 'external', qemu='not asked')
+    answer = refused(path, 'CORRUPT', 'external', qemu='not asked')
     assert answer.reads == []
     answer = probe(path, reads=[(0, 1)], flags=['--metadata-only', '--info'])
     assert (answer.code, answer.reads) == ('OK', ['ARGUMENT'])

@@ -70,10 +70,18 @@ static void options_keep_their_layout(void **state)
     static const struct member members[] = {
         AT(qcow2_options, size, 0),
         AT(qcow2_options, flags, 8),
-        AT(qcow2_options, reserved, 12),
-        AT(qcow2_options, table_cache_bytes, 16),
-        AT(qcow2_options, cluster_cache_bytes, 24),
-        SIZE(qcow2_options, 32),
+        AT(qcow2_options, max_chain_depth, 12),
+        AT(qcow2_options, format, 16),
+        AT(qcow2_options, reserved, 20),
+        AT(qcow2_options, table_cache_bytes, 24),
+        AT(qcow2_options, cluster_cache_bytes, 32),
+        AT(qcow2_options, snapshot, 40),
+        AT(qcow2_options, grant, 48),
+        AT(qcow2_options, grant_ctx, 56),
+        AT(qcow2_options, get_key, 64),
+        AT(qcow2_options, get_key_ctx, 72),
+        AT(qcow2_options, max_key_iterations, 80),
+        SIZE(qcow2_options, 88),
     };
 
     (void)state;
@@ -88,7 +96,7 @@ static void extent_keeps_its_layout(void **state)
         AT(qcow2_extent, kind, 16),
         AT(qcow2_extent, depth, 20),
         AT(qcow2_extent, host_offset, 24),
-        AT(qcow2_extent, reserved, 32),
+        AT(qcow2_extent, stream_offset, 32),
         SIZE(qcow2_extent, 40),
     };
 
@@ -180,6 +188,162 @@ static void copy_options_keep_their_layout(void **state)
     check(members, sizeof members / sizeof members[0]);
 }
 
+static void reference_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_reference, size, 0),    AT(qcow2_reference, kind, 8),
+        AT(qcow2_reference, depth, 12),  AT(qcow2_reference, name, 16),
+        AT(qcow2_reference, format, 24), AT(qcow2_reference, referrer, 32),
+        SIZE(qcow2_reference, 40),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
+static void grant_directories_keep_their_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_grant_directories, size, 0),
+        AT(qcow2_grant_directories, count, 8),
+        AT(qcow2_grant_directories, directories, 16),
+        SIZE(qcow2_grant_directories, 24),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
+static void luks_info_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_luks_info, size, 0),
+        AT(qcow2_luks_info, cipher, 8),
+        AT(qcow2_luks_info, cipher_mode, 24),
+        AT(qcow2_luks_info, iv_generator, 32),
+        AT(qcow2_luks_info, iv_hash, 48),
+        AT(qcow2_luks_info, hash, 64),
+        AT(qcow2_luks_info, uuid, 80),
+        AT(qcow2_luks_info, payload_offset, 128),
+        AT(qcow2_luks_info, header_offset, 136),
+        AT(qcow2_luks_info, header_length, 144),
+        AT(qcow2_luks_info, master_key_iterations, 152),
+        AT(qcow2_luks_info, slots, 160),
+        SIZE(qcow2_luks_info, 352),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
+static void luks_slot_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_luks_slot, active, 0),  AT(qcow2_luks_slot, iterations, 4),
+        AT(qcow2_luks_slot, stripes, 8), AT(qcow2_luks_slot, key_offset, 16),
+        SIZE(qcow2_luks_slot, 24),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
+static void snapshot_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_snapshot, id, 0),
+        AT(qcow2_snapshot, name, 128),
+        AT(qcow2_snapshot, disk_size, 384),
+        AT(qcow2_snapshot, vm_state_size, 392),
+        AT(qcow2_snapshot, date_seconds, 400),
+        AT(qcow2_snapshot, date_nanoseconds, 408),
+        AT(qcow2_snapshot, reserved, 412),
+        AT(qcow2_snapshot, vm_clock_nanoseconds, 416),
+        AT(qcow2_snapshot, icount, 424),
+        SIZE(qcow2_snapshot, 432),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
+static void bitmap_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_bitmap, name, 0),
+        AT(qcow2_bitmap, granularity, 1024),
+        AT(qcow2_bitmap, flags, 1032),
+        AT(qcow2_bitmap, table_entries, 1036),
+        AT(qcow2_bitmap, table_offset, 1040),
+        SIZE(qcow2_bitmap, 1048),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
+static void check_result_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_check_result, size, 0),
+        AT(qcow2_check_result, corruptions, 8),
+        AT(qcow2_check_result, leaks, 16),
+        AT(qcow2_check_result, check_errors, 24),
+        AT(qcow2_check_result, image_end_offset, 32),
+        AT(qcow2_check_result, total_clusters, 40),
+        AT(qcow2_check_result, allocated_clusters, 48),
+        AT(qcow2_check_result, fragmented_clusters, 56),
+        AT(qcow2_check_result, compressed_clusters, 64),
+        SIZE(qcow2_check_result, 72),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
+static void explanation_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_explanation, depth, 0),
+        AT(qcow2_explanation, format, 4),
+        AT(qcow2_explanation, kind, 8),
+        AT(qcow2_explanation, decides, 12),
+        AT(qcow2_explanation, l1_offset, 16),
+        AT(qcow2_explanation, l1_index, 24),
+        AT(qcow2_explanation, l1_entry, 32),
+        AT(qcow2_explanation, l2_offset, 40),
+        AT(qcow2_explanation, l2_index, 48),
+        AT(qcow2_explanation, l2_entry, 56),
+        AT(qcow2_explanation, l2_bitmap, 64),
+        AT(qcow2_explanation, subcluster, 72),
+        AT(qcow2_explanation, compressed_bytes, 76),
+        AT(qcow2_explanation, host_offset, 80),
+        AT(qcow2_explanation, refcount, 88),
+        AT(qcow2_explanation, encrypted, 96),
+        AT(qcow2_explanation, in_data_file, 100),
+        SIZE(qcow2_explanation, 104),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
+static void compare_result_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_compare_result, size, 0),
+        AT(qcow2_compare_result, offset, 8),
+        AT(qcow2_compare_result, read_bytes, 16),
+        AT(qcow2_compare_result, skipped_bytes, 24),
+        AT(qcow2_compare_result, failed_image, 32),
+        AT(qcow2_compare_result, reserved, 36),
+        SIZE(qcow2_compare_result, 40),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
 static void codes_keep_their_numbers(void **state)
 {
     (void)state;
@@ -203,6 +367,19 @@ static void flags_and_kinds_keep_their_numbers(void **state)
     assert_int_equal(QCOW2_OPEN_NO_BACKING, 1);
     assert_int_equal(QCOW2_OPEN_METADATA_ONLY, 2);
     assert_int_equal(QCOW2_OPEN_ZEROS_PAST_END, 4);
+    assert_int_equal(QCOW2_OPEN_VM_STATE, 8);
+    assert_int_equal(QCOW2_OPEN_METADATA_CHAIN, 16);
+    assert_int_equal(QCOW2_FORMAT_QCOW2, 0);
+    assert_int_equal(QCOW2_FORMAT_RAW, 1);
+    assert_int_equal(QCOW2_FORMAT_QCOW1, 2);
+    assert_int_equal(QCOW2_FORMAT_PROBE, 3);
+    assert_int_equal(QCOW2_REFERENCE_BACKING_FILE, 0);
+    assert_int_equal(QCOW2_REFERENCE_DATA_FILE, 1);
+    assert_int_equal(QCOW2_BITMAP_IN_USE, 1);
+    assert_int_equal(QCOW2_BITMAP_AUTO, 2);
+    assert_int_equal(QCOW2_FINDING_CORRUPTION, 0);
+    assert_int_equal(QCOW2_FINDING_LEAK, 1);
+    assert_int_equal(QCOW2_FINDING_UNCHECKED, 2);
     assert_int_equal(QCOW2_EXTENT_HOLE, 0);
     assert_int_equal(QCOW2_EXTENT_ZERO, 1);
     assert_int_equal(QCOW2_EXTENT_DATA, 2);
@@ -227,6 +404,15 @@ int main(void)
         cmocka_unit_test(info_keeps_its_layout),
         cmocka_unit_test(extension_keeps_its_layout),
         cmocka_unit_test(copy_options_keep_their_layout),
+        cmocka_unit_test(reference_keeps_its_layout),
+        cmocka_unit_test(grant_directories_keep_their_layout),
+        cmocka_unit_test(luks_info_keeps_its_layout),
+        cmocka_unit_test(luks_slot_keeps_its_layout),
+        cmocka_unit_test(snapshot_keeps_its_layout),
+        cmocka_unit_test(bitmap_keeps_its_layout),
+        cmocka_unit_test(check_result_keeps_its_layout),
+        cmocka_unit_test(explanation_keeps_its_layout),
+        cmocka_unit_test(compare_result_keeps_its_layout),
         cmocka_unit_test(codes_keep_their_numbers),
         cmocka_unit_test(flags_and_kinds_keep_their_numbers),
     };

@@ -30,7 +30,7 @@ static void put(struct q2_cache *cache, uint64_t number)
     for (size_t i = 0; i < WORDS; i++) {
         sample_store(block + i * 8, word_of(number, i), 8);
     }
-    q2_cache_put(cache, key_of(number, 0), block, true, &last);
+    q2_cache_put(cache, key_of(number, 0), block, cache->block_bytes, true, &last);
 }
 
 enum answer { MISS, WHOLE, BROKEN };
@@ -91,7 +91,7 @@ static void owners_do_not_see_each_others_blocks(void **state)
     assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK), 0);
     for (uint64_t owner = 0; owner < 5; owner++) {
         memset(block, (int)owner, sizeof block);
-        q2_cache_put(&cache, key_of(7, owner), block, false, &last);
+        q2_cache_put(&cache, key_of(7, owner), block, cache.block_bytes, false, &last);
     }
     for (uint64_t owner = 0; owner < 5; owner++) {
         assert_true(q2_cache_get_words(&cache, key_of(7, owner), 3, 1, &word, &last));
@@ -112,7 +112,7 @@ static void any_part_of_a_block_can_be_had(void **state)
     for (size_t i = 0; i < BLOCK; i++) {
         block[i] = (unsigned char)(i * 7 + (i >> 8));
     }
-    q2_cache_put(&cache, key_of(1, 0), block, false, &last);
+    q2_cache_put(&cache, key_of(1, 0), block, cache.block_bytes, false, &last);
     for (size_t from = 0; from < 24; from++) {
         for (size_t n = 1; n < 40; n++) {
             memset(part, 0x5A, sizeof part);

@@ -137,6 +137,24 @@ static void unknown_flags_are_an_argument_error(void **state)
     assert_int_equal(open_with(&source, &options, &image, NULL), QCOW2_E_ARGUMENT);
 }
 
+static void no_refcount_table_is_refused_unless_for_metadata(void **state)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample bare;
+
+    (void)state;
+    sample_init(&bare, 12, QCOW2_COMPRESSION_DEFLATE, "D", 0);
+    sample_store(bare.file + 56, 0, 4);
+    sample_source_init(&source, bare.file, bare.file_bytes);
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), QCOW2_E_CORRUPT);
+    options.flags = QCOW2_OPEN_METADATA_ONLY;
+    assert_int_equal(qcow2_open_source(&source.source, &options, &image, NULL), 0);
+    qcow2_close(image);
+    sample_deinit(&bare);
+}
+
 static void null_arguments_are_argument_errors(void **state)
 {
     struct sample_source source;
@@ -210,6 +228,7 @@ int main(void)
         cmocka_unit_test(options_too_small_are_an_argument_error),
         cmocka_unit_test(options_newer_than_the_library_are_obeyed_only_if_unused),
         cmocka_unit_test(unknown_flags_are_an_argument_error),
+        cmocka_unit_test(no_refcount_table_is_refused_unless_for_metadata),
         cmocka_unit_test(null_arguments_are_argument_errors),
         cmocka_unit_test(failed_open_sets_the_image_to_null),
         cmocka_unit_test(every_call_takes_a_null_error),

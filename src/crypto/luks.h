@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* luks.h - the LUKS version 1 header inside an encrypted image, and opening it with a passphrase.
+ *
+ * No I/O: the header comes as bytes, key material through a callback. All offsets here are relative
+ * to the start of the LUKS header, whose place in the file is the caller's business.
+ * Specification: LUKS On-Disk Format 1.x, with the stricter checks that QEMU makes. */
+#ifndef Q2_CRYPTO_LUKS_H
+#define Q2_CRYPTO_LUKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crypto/algorithms.h"
+#include "crypto/cipher.h"
+
+struct qcow2_error;
+
+enum {
+    Q2_LUKS_HEADER_BYTES = 592, /* 208 and eight slots of 48 */
+    Q2_LUKS_SLOTS = 8,
+    Q2_LUKS_STRIPES = 4000, /* the only number that is ever written */
+    Q2_LUKS_SALT_BYTES = 32,
+    Q2_LUKS_DIGEST_BYTES = 20, /* whatever the hash */
+    /* 64 key bytes times 4000 stripes; a multiple of 512 as it is. */
+    Q2_LUKS_MAX_MATERIAL_BYTES = 256000,
+    /* What cryptsetup takes from a key file at most; hashing it costs nothing beside the rest. */
+    Q2_LUKS_MAX_PASSPHRASE_BYTES = 8 * 1024 * 1024,
+    /* A default for q2_luks_unlock's limit. QEMU aims at two seconds of its own time, which came to
+     * 8 million iterations of SHA-256 on a fast processor; this leaves four times that. An iteration
+     * of SHA-256 took 90 ns there and a key of 64 bytes needs two for each count: six seconds for a
+     * slot at the limit. With the slowest hash (RIPEMD-160, 700 ns, four for each count) it is a
+     * minute and a half, and there are eight slots: for images of strangers, set a lower limit. */
+    Q2_LUKS_DEFAULT_MAX_ITERATIONS = 32 * 1024 * 1024
+};
+
+struct q2_luks_slot {
+    bool active;
+    uint32_t iterations; /* at least 1 if active, anything otherwise */
+    uint32_t stripes;    /* Q2_LUKS_STRIPES */
+    uint64_t material_off;
+    uint8_t salt[Q2_LUKS_SALT_BYTES];
+};
+
+struct q2_luks_header {
+    struct q2_cipher_method method;
+    enum q2_hash hash;          /* of the key derivation; never Q2_HASH_NONE */
+    char cipher_alg[16];        /* the cipher's name with its key length, such as "aes-256" */
+    size_t key_bytes;           /* 16 to Q2_CRYPTO_MAX_KEY_BYTES */
+    uint64_t payload_off;       /* says nothing about where qcow2 data is; at least 4096 */
+    uint32_t digest_iterations; /* at least 1 */
+    uint8_t digest[Q2_LUKS_DIGEST_BYTES];
+    uint8_t digest_salt[Q2_LUKS_SALT_BYTES];
+    char uuid[41]; /* untrusted text, terminated */
+    struct q2_luks_slot slots[Q2_LUKS_SLOTS];
+};
+
+/* Reads a header from the first n bytes of it and checks every field, those of inactive slots
+ * included. Needs no crypto library: a header can be shown where its data cannot be read.
+ *
+ * QCOW2_E_TRUNCATED (fewer than Q2_LUKS_HEADER_BYTES), QCOW2_E_CORRUPT, QCOW2_E_UNSUPPORTED (another
+ * version; a cipher, mode, IV generator or hash of an unknown name). *header_ret is unspecified
+ * then. */
+int q2_luks_decode(const uint8_t *bytes, size_t n, struct q2_luks_header *header_ret,
+                   struct qcow2_error *err);
+
+/* How many bytes q2_luks_unlock reads at a slot's material_off: a multiple of 512. */
+size_t q2_luks_material_bytes(const struct q2_luks_header *header);
+
+/* Reads exactly `count` bytes at `off`, relative to the LUKS header, into `buf`. Returns 0, or a code
+ * with *err filled. The range comes from an image: `off` can be as large as 2 TiB, and whether it is
+ * inside the region set aside for the header is for the callee to check. */
+typedef int q2_luks_read_material(void *ctx, uint8_t *buf, size_t count, uint64_t off,
+                                  struct qcow2_error *err);
+
+/* Tries the passphrase on each active slot in turn; the first that fits gives the cipher for the
+ * image's data. Nothing of the passphrase or the keys is left in memory but inside that cipher.
+ *
+ * max_iterations bounds each of the header's iteration counts (0: Q2_LUKS_DEFAULT_MAX_ITERATIONS).
+ * The work is at most, for each active slot, that many times one hash for each digest in a key and
+ * one more. A slot over the limit is passed over, so that it cannot keep the others from being
+ * opened.
+ *
+ * QCOW2_E_KEY: the passphrase fits no slot, or none is active. QCOW2_E_LIMIT: the count of the master
+ * key, or of a slot while no other fits, is over max_iterations. QCOW2_E_UNSUPPORTED: no crypto
+ * library, or it lacks the cipher or hash. QCOW2_E_ARGUMENT: the passphrase is longer than
+ * Q2_LUKS_MAX_PASSPHRASE_BYTES. QCOW2_E_NOMEM, and whatever the callback returns. */
+int q2_luks_unlock(const struct q2_luks_header *header, const void *passphrase,
+                   size_t passphrase_bytes, q2_luks_read_material *read_material, void *ctx,
+                   uint32_t max_iterations, struct q2_cipher **cipher_ret, struct qcow2_error *err);
+
+#endif

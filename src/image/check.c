@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* check.c - the check as callers see it: what is looked at in which order, what
+ * becomes of findings, and how much memory and work they may cost. */
+#include "image/check.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+
+#define DEFAULT_MEMORY_BYTES (UINT64_C(1) << 30)
+
+static void count(struct q2_check *check, int kind, uint64_t times)
+{
+    struct qcow2_check_result *result = &check->result;
+
+    switch (kind) {
+    case QCOW2_FINDING_CORRUPTION:
+        result->corruptions += times;
+        break;
+    case QCOW2_FINDING_LEAK:
+        result->leaks += times;
+        break;
+    default:
+        result->check_errors += times;
+        break;
+    }
+}
+
+int q2_check_find(struct q2_check *check, int kind, uint64_t times, uint64_t host_off,
+                  const char *fmt, ...)
+{
+    char message[256];
+    va_list args;
+    int r;
+
+    count(check, kind, times);
+    if (check->callback == NULL) {
+        return 0;
+    }
+    va_start(args, fmt);
+    r = vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    if (r < 0) {
+        message[0] = '\0';
+    }
+    if (check->callback(check->ctx, kind, host_off, message) != 0) {
+        return q2_error_set(check->err, QCOW2_E_CANCELLED, "the check was stopped");
+    }
+    return 0;
+}
+
+int q2_check_memory(struct q2_check *check, uint64_t n_bytes)
+{
+    if (n_bytes > check->max_memory_bytes - check->memory_bytes) {
+        return q2_error_set(check->err, QCOW2_E_LIMIT,
+                            "the check needs more than the %llu bytes of memory that it may use",
+                            (unsigned long long)check->max_memory_bytes);
+    }
+    check->memory_bytes += n_bytes;
+    return 0;
+}
+
+int q2_check_work(struct q2_check *check, uint64_t n)
+{
+    if (n > check->max_entries - check->entries) {
+        return q2_error_set(check->err, QCOW2_E_LIMIT,
+                            "the tables of the image have more than %llu entries to check",
+                            (unsigned long long)check->max_entries);
+    }
+    check->entries += n;
+    return 0;
+}
+
+static int check_references(struct q2_check *check)
+{
+    const struct q2_layer *layer = check->layer;
+    const struct q2_header *h = &layer->header;
+    uint64_t refcount_table_bytes = (uint64_t)h->refcount_table_clusters << h->cluster_bits;
+    int r;
+
+    if ((r = q2_check_reference(check, 0, check->cluster_bytes, 1, "header")) < 0 ||
+        (r = q2_check_l1(check, h->l1_off, h->l1_entries, true, "L1 table")) < 0 ||
+        (r = q2_check_snapshots(check)) < 0 || (r = q2_check_l2_tables(check)) < 0 ||
+        (r = q2_check_reference(check, h->refcount_table_off, refcount_table_bytes, 1,
+                                "refcount table")) < 0 ||
+        (r = q2_check_reference(check, layer->luks_off, layer->luks_bytes, 1,
+                                "encryption header")) < 0 ||
+        (r = q2_check_bitmaps(check)) < 0) {
+        return r;
+    }
+    /* Last, because the file may turn out to be one cluster longer until then. */
+    return q2_check_refcount_blocks(check);
+}
+
+static int check_all(struct q2_check *check)
+{
+    int r;
+
+    if ((r = q2_check_clusters_init(check)) < 0 || (r = q2_check_snapshot_table(check)) < 0 ||
+        (r = q2_check_stored_load(check)) < 0 || (r = check_references(check)) < 0) {
+        return r;
+    }
+    return q2_check_compare(check);
+}
+
+static int prepare(struct q2_check *check, uint64_t max_memory_bytes)
+{
+    const struct q2_layer *layer = check->layer;
+
+    if (layer->format != QCOW2_FORMAT_QCOW2) {
+        return q2_error_set(check->err, QCOW2_E_UNSUPPORTED,
+                            "the format has no refcounts, so there is nothing to check");
+    }
+    if (layer->file.size_bytes == UINT64_MAX) {
+        return q2_error_set(check->err, QCOW2_E_UNSUPPORTED,
+                            "the length of the file is not known, which the check needs");
+    }
+    check->cluster_bytes = UINT64_C(1) << layer->header.cluster_bits;
+    check->file_bytes = q2_round_up(layer->file.size_bytes, 9);
+    check->max_memory_bytes = max_memory_bytes != 0 ? max_memory_bytes : DEFAULT_MEMORY_BYTES;
+    check->max_entries =
+        q2_min_u64(Q2_CHECK_SPARE_ENTRIES + check->file_bytes / 8, Q2_CHECK_MAX_ENTRIES);
+    check->table_piece.host_off = UINT64_MAX;
+    check->block_piece.host_off = UINT64_MAX;
+    check->result.total_clusters =
+        q2_blocks_for(layer->header.size_bytes & ~UINT64_C(511), layer->header.cluster_bits);
+    return 0;
+}
+
+int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
+                qcow2_check_callback *callback, void *ctx, struct qcow2_check_result *result_ret,
+                struct qcow2_error *err)
+{
+    struct q2_check *check;
+    size_t room;
+    int r;
+
+    if (image == NULL || result_ret == NULL) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image or the result is NULL");
+    }
+    check = calloc(1, sizeof *check);
+    if (check == NULL) {
+        return q2_error_nomem(err);
+    }
+    check->layer = &image->layers[0];
+    check->callback = callback;
+    check->ctx = ctx;
+    check->err = err;
+    room = result_ret->size;
+    check->result.size = room;
+    r = prepare(check, max_memory_bytes);
+    if (r == 0) {
+        r = check_all(check);
+    }
+    if (r == 0) {
+        memcpy(result_ret, &check->result,
+               room < sizeof check->result ? room : sizeof check->result);
+    }
+    free(check->clusters.words);
+    free(check->tables.places);
+    free(check);
+    return r;
+}

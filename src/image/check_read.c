@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* check_read.c - pieces of tables for the check.
+ *
+ * Not through the table cache, which a walk over everything would only empty,
+ * and not only inside the file: what lies past its end reads as zeros, whatever
+ * the image was opened with, because damage is what a check is for. */
+#include "image/check.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+/* Where reads begin to fail in QEMU instead of giving zeros: 2^63 less the alignment it keeps free. */
+#define LARGEST_READ_END ((UINT64_C(1) << 63) - (UINT64_C(1) << 30))
+
+bool q2_check_reachable(uint64_t host_off, uint64_t n_bytes)
+{
+    uint64_t end;
+
+    return q2_add_u64(host_off, n_bytes, &end) && end <= LARGEST_READ_END;
+}
+
+uint64_t q2_check_existing(const struct q2_check *check, uint64_t host_off, uint64_t entries)
+{
+    /* No table has so many entries that this could wrap. */
+    return q2_blocks_for(q2_window_existing(&check->layer->file, host_off, entries * 8), 3);
+}
+
+int q2_check_load(struct q2_check *check, void *buf, size_t n_bytes, uint64_t host_off,
+                  const char *what, struct qcow2_error *err)
+{
+    size_t existing = (size_t)q2_window_existing(&check->layer->file, host_off, n_bytes);
+
+    memset((uint8_t *)buf + existing, 0, n_bytes - existing);
+    if (existing == 0) {
+        return 0;
+    }
+    return q2_window_read_existing(&check->layer->file, buf, existing, host_off, what, err);
+}
