@@ -5,9 +5,10 @@ _qcow2()
 {
     local current=${COMP_WORDS[COMP_CWORD]}
     local previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="info map convert cat digest help"
-    local common="--format --no-backing --zeros-past-end --cache-size --stats --quiet
+    local commands="info map convert cat digest check compare explain help"
+    local common="--format --allow --no-backing --zeros-past-end --cache-size --stats --quiet
         --force-share --help"
+    local disk="--snapshot --key-file"
     local options outputs command=${COMP_WORDS[1]}
 
     COMPREPLY=()
@@ -21,18 +22,31 @@ _qcow2()
         outputs="human json"
         ;;
     map)
-        options="--start-offset --max-length --output"
+        options="--start-offset --max-length --bitmap --output $disk"
         outputs="human json html"
         ;;
     convert)
         options="--progress --threads --output-format --out-of-order --keep-zeros --target-is-zero
-            --sync --force"
+            --sync --force $disk"
         ;;
     cat)
-        options="--start-offset --max-length --threads --force"
+        options="--start-offset --max-length --threads --vm-state --force $disk"
         ;;
     digest)
-        options="--progress --threads --output"
+        options="--progress --threads --output $disk"
+        outputs="human json"
+        ;;
+    check)
+        options="--max-memory --output --key-file"
+        outputs="human json"
+        ;;
+    compare)
+        options="--second-format --second-snapshot --second-key-file --strict --progress --threads
+            --output $disk"
+        outputs="human json"
+        ;;
+    explain)
+        options="--host --output $disk"
         outputs="human json"
         ;;
     help)
@@ -61,15 +75,26 @@ _qcow2()
             return
         fi
         ;;
-    --format | -f)
-        mapfile -t COMPREPLY < <(compgen -W "qcow2" -- "$current")
+    --format | -f | --second-format | -F)
+        mapfile -t COMPREPLY < <(compgen -W "qcow2 raw" -- "$current")
+        return
+        ;;
+    --allow)
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -d -- "$current")
+        return
+        ;;
+    --key-file | --second-key-file)
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
     --output-format | -O)
         mapfile -t COMPREPLY < <(compgen -W "raw" -- "$current")
         return
         ;;
-    --cache-size | --start-offset | --max-length | --threads | -s | -l | -m)
+    --cache-size | --start-offset | --max-length | --threads | --snapshot | --second-snapshot | \
+        --bitmap | --max-memory | --host | -s | -l | -m)
         return
         ;;
     esac

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Completion for fish.
 
-set -l commands info map convert cat digest help
+set -l commands info map convert cat digest check compare explain help
 
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -l version -d 'Print the version'
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a info -d 'What an image is'
@@ -9,11 +9,15 @@ complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a map -d 'W
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a convert -d 'Write the disk as raw'
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a cat -d 'Print bytes of the disk'
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a digest -d 'SHA-256 of the disk'
+complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a check -d 'Do tables and refcounts agree'
+complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a compare -d 'Have two disks the same bytes'
+complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a explain -d 'Where a byte comes from'
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a help -d 'All about a command'
-complete -c qcow2 -n "__fish_seen_subcommand_from help" -f -a "info map convert cat digest"
+complete -c qcow2 -n "__fish_seen_subcommand_from help" -f -a "info map convert cat digest check compare explain"
 
-set -l any "__fish_seen_subcommand_from info map convert cat digest"
-complete -c qcow2 -n "$any" -s f -l format -x -a qcow2 -d 'Format of the image'
+set -l any "__fish_seen_subcommand_from info map convert cat digest check compare explain"
+complete -c qcow2 -n "$any" -s f -l format -x -a 'qcow2 raw' -d 'Format of the image'
+complete -c qcow2 -n "$any" -l allow -x -a '(__fish_complete_directories)' -d 'Files beneath this directory may be used'
 complete -c qcow2 -n "$any" -l no-backing -d 'Read the top layer alone'
 complete -c qcow2 -n "$any" -l zeros-past-end -d 'Read zeros past the end of the file'
 complete -c qcow2 -n "$any" -l cache-size -x -d 'Memory for decompressed clusters'
@@ -24,15 +28,25 @@ complete -c qcow2 -n "$any" -s U -l force-share -d 'Take no lock; always so'
 complete -c qcow2 -n "$any" -s h -l help -d 'Print help'
 
 complete -c qcow2 -n "__fish_seen_subcommand_from info" -l backing-chain -d 'Every file of the chain'
-complete -c qcow2 -n "__fish_seen_subcommand_from info digest" -l output -x -a 'human json' -d 'How to print'
+complete -c qcow2 -n "__fish_seen_subcommand_from info digest check compare explain" -l output -x -a 'human json' -d 'How to print'
 complete -c qcow2 -n "__fish_seen_subcommand_from map" -l output -x -a 'human json html' -d 'How to print'
 complete -c qcow2 -n "__fish_seen_subcommand_from map cat" -s s -l start-offset -x -d 'Begin at this byte'
 complete -c qcow2 -n "__fish_seen_subcommand_from map cat" -s l -l max-length -x -d 'So many bytes'
-complete -c qcow2 -n "__fish_seen_subcommand_from convert cat digest" -s m -l threads -x -d 'Number of threads'
-complete -c qcow2 -n "__fish_seen_subcommand_from convert digest" -s p -l progress -d 'Show progress'
+complete -c qcow2 -n "__fish_seen_subcommand_from convert cat digest compare" -s m -l threads -x -d 'Number of threads'
+complete -c qcow2 -n "__fish_seen_subcommand_from convert digest compare" -s p -l progress -d 'Show progress'
 complete -c qcow2 -n "__fish_seen_subcommand_from convert cat" -l force -d 'Write to a terminal'
 complete -c qcow2 -n "__fish_seen_subcommand_from convert" -s O -l output-format -x -a raw -d 'Format to write'
 complete -c qcow2 -n "__fish_seen_subcommand_from convert" -s W -l out-of-order -d 'In any order; always so'
 complete -c qcow2 -n "__fish_seen_subcommand_from convert" -l keep-zeros -d 'Write stored zeros'
 complete -c qcow2 -n "__fish_seen_subcommand_from convert" -l target-is-zero -d 'The device reads as zeros'
 complete -c qcow2 -n "__fish_seen_subcommand_from convert" -l sync -d 'Wait for the medium'
+complete -c qcow2 -n "__fish_seen_subcommand_from map convert cat digest compare explain" -l snapshot -x -d 'Read this snapshot'
+complete -c qcow2 -n "__fish_seen_subcommand_from map convert cat digest check compare explain" -l key-file -r -F -d 'Passphrase'
+complete -c qcow2 -n "__fish_seen_subcommand_from map" -l bitmap -x -d 'What this dirty bitmap marks'
+complete -c qcow2 -n "__fish_seen_subcommand_from cat" -l vm-state -d 'The VM state of the snapshot'
+complete -c qcow2 -n "__fish_seen_subcommand_from check" -l max-memory -x -d 'Memory the check may take'
+complete -c qcow2 -n "__fish_seen_subcommand_from compare" -s F -l second-format -x -a 'qcow2 raw' -d 'Format of the second image'
+complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l second-snapshot -x -d 'Snapshot of the second image'
+complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l second-key-file -r -F -d 'Passphrase of the second image'
+complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l strict -d 'Different sizes differ'
+complete -c qcow2 -n "__fish_seen_subcommand_from explain" -l host -x -d 'What this byte of the file is for'

@@ -11,12 +11,16 @@
 #include <string.h>
 
 #include "help.h"
+#include "keys.h"
 #include "report.h"
 #include "size.h"
 #include "suggest.h"
 
 enum common_id {
-    ID_NO_BACKING = ARG_FIRST_COMMON,
+    ID_ALLOW = ARG_FIRST_COMMON,
+    ID_NO_BACKING,
+    ID_SNAPSHOT,
+    ID_KEY_FILE,
     ID_ZEROS_PAST_END,
     ID_CACHE_SIZE,
     ID_STATS,
@@ -24,9 +28,18 @@ enum common_id {
 
 static const struct arg_option common_table[] = {
     { 'f', "format", "FORMAT",
-      "the format of the image; qcow2 is the only one, and never guessed" },
+      "the format of the image: qcow2 (all versions; the default) or raw; never guessed" },
+    { ID_ALLOW, "allow", "DIR",
+      "the image may refer to files beneath this directory too, beside those beneath its own; may be "
+      "given several times" },
     { ID_NO_BACKING, "no-backing", NULL,
       "read the top layer alone: what it does not hold itself reads as zeros" },
+    { ID_SNAPSHOT, "snapshot", "ID|NAME",
+      "read the disk as it was when this internal snapshot was taken; an id is tried before a name" },
+    { ID_KEY_FILE, "key-file", "FILE",
+      "the passphrase of an encrypted image: the bytes of the file, without one line end; - or "
+      "/dev/fd/N is a descriptor. Given several times: for one encrypted file of the chain after the "
+      "other. Without it the terminal is asked" },
     { ID_ZEROS_PAST_END, "zeros-past-end", NULL,
       "where the image refers to a place beyond the end of its file, read zeros, as QEMU does, "
       "instead of failing" },
@@ -54,13 +67,25 @@ struct getopt_tables {
     int own_count; /* so many of the first are the command's own */
 };
 
-static void add_table(struct getopt_tables *tables, const struct arg_option *table)
+/* Does the command have this shared option? */
+static bool applies(const struct command *command, const struct arg_option *option)
+{
+    return !((option->id == ID_SNAPSHOT && (command->without & WITHOUT_SNAPSHOT) != 0) ||
+             (option->id == ID_KEY_FILE && (command->without & WITHOUT_KEY) != 0) ||
+             (option->id == 'f' && (command->without & WITHOUT_FORMAT) != 0));
+}
+
+static void add_table(struct getopt_tables *tables, const struct command *command,
+                      const struct arg_option *table)
 {
     size_t end = strlen(tables->shorts);
 
     for (; table != NULL && table->name != NULL && tables->count < TABLE_MAX; table++) {
         struct option *option = &tables->longs[tables->count];
 
+        if (!applies(command, table)) {
+            continue;
+        }
         option->name = table->name;
         option->has_arg = table->value == NULL     ? no_argument
                           : table->value[0] == '[' ? optional_argument
@@ -80,9 +105,9 @@ static void build_tables(const struct args *args, struct getopt_tables *tables)
 {
     memset(tables, 0, sizeof *tables);
     tables->shorts[0] = ':'; /* makes getopt_long tell a missing value from an unknown option */
-    add_table(tables, args->command->options);
+    add_table(tables, args->command, args->command->options);
     tables->own_count = tables->count;
-    add_table(tables, common_table);
+    add_table(tables, args->command, common_table);
 }
 
 int args_wrong(const struct args *args, const char *format, ...)
@@ -188,6 +213,22 @@ static bool take_common(struct args *args, int id)
     switch (id) {
     case ARG_OUTPUT:
         return read_style(args, args->option->value, args->value, &common->output);
+    case ID_ALLOW:
+        if (common->allow_count == ALLOW_MAX) {
+            args_wrong(args, "option '--allow' was given more than %d times", ALLOW_MAX);
+            return false;
+        }
+        common->allow[common->allow_count++] = args->value;
+        return true;
+    case ID_SNAPSHOT:
+        common->snapshot = args->value;
+        return true;
+    case ID_KEY_FILE:
+        if (!keys_add(common->keys, args->value)) {
+            args_wrong(args, "option '--key-file' was given more than %d times", KEY_FILES_MAX);
+            return false;
+        }
+        return true;
     case ID_NO_BACKING:
         common->open_flags |= QCOW2_OPEN_NO_BACKING;
         return true;
@@ -207,13 +248,27 @@ static bool take_common(struct args *args, int id)
         return args->value == NULL ||
                read_style(args, "human|json", args->value, &common->stats_style);
     case 'f':
-        return args_only(args, "qcow2", "this program reads nothing else");
+        return args_format(args, &common->format);
     case 'q':
         common->quiet = true;
         return true;
     default: /* 'U': nothing to do */
         return true;
     }
+}
+
+static void print_help(const struct args *args)
+{
+    struct arg_option shared[sizeof common_table / sizeof common_table[0]];
+    size_t count = 0;
+
+    for (const struct arg_option *option = common_table; option->name != NULL; option++) {
+        if (applies(args->command, option)) {
+            shared[count++] = *option;
+        }
+    }
+    memset(&shared[count], 0, sizeof shared[count]);
+    help_print(args->command, shared);
 }
 
 static int stop(struct args *args, int exit_code)
@@ -241,7 +296,7 @@ int args_next(struct args *args)
             return id;
         }
         if (id == 'h') {
-            help_print(args->command, common_table);
+            print_help(args);
             return stop(args, EXIT_SUCCESS);
         }
         if (!take_common(args, id)) {
@@ -293,6 +348,25 @@ bool args_number(const struct args *args, uint32_t least, uint32_t most, uint32_
     }
     *number_ret = (uint32_t)number;
     return true;
+}
+
+bool args_format(const struct args *args, int *format_ret)
+{
+    static const struct {
+        const char *name;
+        int format;
+    } formats[] = {
+        { "qcow2", QCOW2_FORMAT_QCOW2 }, { "qcow", QCOW2_FORMAT_QCOW2 }, { "raw", QCOW2_FORMAT_RAW }
+    };
+
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (strcmp(args->value, formats[i].name) == 0) {
+            *format_ret = formats[i].format;
+            return true;
+        }
+    }
+    args_wrong(args, "'--%s' takes qcow2, qcow or raw, not '%s'", args->option->name, args->value);
+    return false;
 }
 
 bool args_only(const struct args *args, const char *word, const char *why)

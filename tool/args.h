@@ -19,11 +19,25 @@ struct arg_option {
 #define ARG_OUTPUT       511 /* "output", its value "human|json" or the like; dealt with in args.c */
 #define ARG_FIRST_COMMON 512 /* from here on: the options in args.c */
 
+/* Shared options that make no sense for a command, which then does not have them. */
+enum args_without { WITHOUT_SNAPSHOT = 1 << 0, WITHOUT_KEY = 1 << 1, WITHOUT_FORMAT = 1 << 2 };
+
+/* The most --allow options of one command line. */
+#define ALLOW_MAX 64
+
+struct keys;
+
 enum output_style { OUTPUT_HUMAN, OUTPUT_JSON, OUTPUT_HTML };
 
 /* What the shared options said. */
 struct common_options {
     uint32_t open_flags;  /* QCOW2_OPEN_* */
+    int format;           /* enum qcow2_format: what the image is */
+    const char *raw_option; /* advice for a file that is no qcow2 image; NULL: none */
+    const char *snapshot; /* NULL: the live disk */
+    const char *allow[ALLOW_MAX];
+    unsigned allow_count;
+    struct keys *keys;    /* of the encrypted files; never NULL */
     uint64_t cache_bytes; /* cluster_cache_bytes of struct qcow2_options */
     int output;           /* enum output_style; OUTPUT_HUMAN without --output */
     bool stats;
@@ -38,6 +52,8 @@ struct command {
     const char *name;
     const char *summary;              /* one line, for the list of commands */
     const char *operands;             /* "IMAGE OUT" */
+    int error_code;                   /* exit code of what cannot be done; 0: EXIT_FAILURE */
+    unsigned without;                 /* enum args_without */
     const char *text;                 /* paragraphs for --help */
     const struct arg_option *options; /* its own; NULL: none */
     const char *examples;             /* lines "command\n    what it does\n", printed as they are */
@@ -69,6 +85,9 @@ bool args_operands(const struct args *args, int least, int most);
  * otherwise. */
 bool args_size(const struct args *args, uint64_t *bytes_ret);
 bool args_number(const struct args *args, uint32_t least, uint32_t most, uint32_t *number_ret);
+
+/* The value of the current option as the format of an image (enum qcow2_format). Reports otherwise. */
+bool args_format(const struct args *args, int *format_ret);
 
 /* Is the value of the current option `word`? Reports otherwise, `why` being the reason. */
 bool args_only(const struct args *args, const char *word, const char *why);

@@ -14,12 +14,14 @@
 #include "stream.h"
 #include "target.h"
 
-enum { ID_FORCE = ARG_FIRST_LONG };
+enum { ID_FORCE = ARG_FIRST_LONG, ID_VM_STATE };
 
 static const struct arg_option options[] = {
     { 's', "start-offset", "OFFSET", "begin at this byte of the disk (default 0)" },
     { 'l', "max-length", "LENGTH", "print so many bytes (default: to the end of the disk)" },
     { 'm', "threads", "N", "use N threads, 1 to 64 (default: one for each processor, at most 16)" },
+    { ID_VM_STATE, "vm-state", NULL,
+      "with --snapshot: print the state of the virtual machine that was saved with it, not its disk" },
     { ID_FORCE, "force", NULL, "print to a terminal if asked to" },
     { 0, NULL, NULL, NULL }
 };
@@ -41,7 +43,7 @@ static int copy(struct qcow2_image *image, const char *path, struct qcow2_copy_o
         return EXIT_FAILURE;
     }
     if (r < 0) {
-        report_library(path, &err);
+        open_report(image, path, &err);
         return EXIT_FAILURE;
     }
     return EXIT_SUCCESS;
@@ -67,6 +69,7 @@ static int run(struct args *args)
     struct qcow2_image *image;
     uint64_t length = UINT64_MAX;
     uint64_t size;
+    uint32_t flags = 0;
     bool force = false;
     int option;
     int code = EXIT_SUCCESS;
@@ -80,6 +83,8 @@ static int run(struct args *args)
             good = args_size(args, &length);
         } else if (option == 'm') {
             good = args_number(args, 1, 64, &range.threads);
+        } else if (option == ID_VM_STATE) {
+            flags |= QCOW2_OPEN_VM_STATE;
         } else {
             force = true;
         }
@@ -93,7 +98,10 @@ static int run(struct args *args)
     if (!args_operands(args, 1, 1)) {
         return EXIT_FAILURE;
     }
-    image = open_image(args->operands[0], &args->common, 0);
+    if (flags != 0 && args->common.snapshot == NULL) {
+        return args_wrong(args, "'--vm-state' needs '--snapshot', to say of which one");
+    }
+    image = open_image(args->operands[0], &args->common, flags);
     if (image == NULL) {
         return EXIT_FAILURE;
     }
@@ -123,6 +131,8 @@ const struct command command_cat = {
                 "  qcow2 cat -s 1M -l 4096 disk.qcow2 > block\n"
                 "      4096 bytes from 1 MiB on\n"
                 "  qcow2 cat disk.qcow2 | grep -c needle\n"
-                "      the whole disk, searched\n",
+                "      the whole disk, searched\n"
+                "  qcow2 cat --snapshot 3 --vm-state disk.qcow2 > state\n"
+                "      the machine's memory and devices, as snapshot 3 keeps them\n",
     .run = run,
 };

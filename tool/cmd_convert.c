@@ -139,7 +139,11 @@ static int report_copy(struct convert *convert, const struct qcow2_error *err)
         /* The engine says "the target" where the fault is not the image's. */
         bool target = strstr(err->message, "the target") != NULL;
 
-        report_library(target ? convert->out_path : convert->image_path, err);
+        if (target) {
+            report_library(convert->out_path, err);
+        } else {
+            open_report(convert->image, convert->image_path, err);
+        }
     }
     return EXIT_FAILURE;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "keys.h"
 #include "open.h"
 #include "out.h"
 #include "progress.h"
@@ -61,7 +62,8 @@ static int receive(void *ctx, const void *buf, uint64_t count, uint64_t offset)
     return 0;
 }
 
-static int report_failure(const struct digest *digest, const char *path,
+static int report_failure(const struct digest *digest, const struct qcow2_image *image,
+                          const char *path,
                           const struct qcow2_error *err)
 {
     if (digest->failed) {
@@ -69,7 +71,7 @@ static int report_failure(const struct digest *digest, const char *path,
     } else if (signals_caught() != 0) {
         report(path, "stopped by %s, not complete", signals_name());
     } else {
-        report_library(path, err);
+        open_report(image, path, err);
     }
     return EXIT_FAILURE;
 }
@@ -96,7 +98,7 @@ static int digest_image(struct qcow2_image *image, const char *path, uint32_t th
     progress_end(&digest.progress);
     EVP_MD_CTX_free(digest.context);
     if (code != EXIT_SUCCESS || digest.failed) {
-        code = report_failure(&digest, path, &err);
+        code = report_failure(&digest, image, path, &err);
     }
     return code;
 }
@@ -182,6 +184,7 @@ static int digest_all(struct job *job)
     int code = EXIT_SUCCESS;
 
     signals_catch();
+    args->common.keys->images_left = (unsigned)args->operand_count;
     for (int i = 0; i < args->operand_count && !out_failed(); i++) {
         /* One bad image costs its own line and the exit code, not the others. */
         if (digest_path(job, args->operands[i]) != EXIT_SUCCESS) {

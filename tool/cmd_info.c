@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <qcow2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,6 +26,23 @@ static const struct arg_option options[] = {
       "under the key \"qcow2\"" },
     { 0, NULL, NULL, NULL }
 };
+
+bool info_has_snapshots(const struct info_facts *facts)
+{
+    return (facts->info.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) == 0;
+}
+
+const char *info_format_name(int format)
+{
+    switch (format) {
+    case QCOW2_FORMAT_RAW:
+        return "raw";
+    case QCOW2_FORMAT_QCOW1:
+        return "qcow";
+    default:
+        return "qcow2";
+    }
+}
 
 const char *info_compression_name(int compression)
 {
@@ -64,64 +82,156 @@ static char *full_backing_name(const char *path, const char *backing)
     return full;
 }
 
-static int print_facts(const struct info_facts *facts, int output, bool chain)
+/* Walks what is listed beside the headers, so that a break is told once, before anything is printed. */
+static void find_problems(struct info_facts *facts)
 {
-    bool failed = false;
-    json_t *value;
+    struct qcow2_snapshot snapshot;
+    struct qcow2_bitmap bitmap;
+    uint64_t cursor = 0;
 
-    if (output == OUTPUT_HUMAN) {
-        info_human(facts);
-        return EXIT_SUCCESS;
+    if (info_has_snapshots(facts)) {
+        while (qcow2_next_snapshot(facts->image, &cursor, &snapshot, &facts->snapshots_problem) ==
+               1) {
+        }
     }
-    value = info_json(facts, &failed);
-    if (chain) {
-        json_t *list = json_array();
-
-        json_append(list, value, &failed);
-        value = list;
+    cursor = 0;
+    while (qcow2_next_bitmap(facts->image, &cursor, &bitmap, &facts->bitmaps_problem) == 1) {
     }
-    return json_print(value, failed) ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (facts->info.encryption == QCOW2_ENCRYPTION_LUKS) {
+        qcow2_get_luks_info(facts->image, 0, &facts->luks, &facts->luks_problem);
+    }
+    if (facts->snapshots_problem.code != 0) {
+        report_warning(facts->path, "not all snapshots can be listed", &facts->snapshots_problem);
+    }
+    if (facts->bitmaps_problem.code != 0) {
+        report_warning(facts->path, "not all bitmaps can be listed", &facts->bitmaps_problem);
+    }
+    if (facts->luks_problem.code != 0) {
+        report_warning(facts->path, "the LUKS header cannot be read", &facts->luks_problem);
+    }
 }
 
-static int print_info(struct qcow2_image *image, const char *path, int output, bool chain)
+/* Everything about one run. */
+struct job {
+    int output;
+    bool chain;
+    json_t *list; /* JSON of a chain */
+    bool failed;
+};
+
+static bool print_facts(struct job *job, const struct info_facts *facts, bool first)
 {
-    struct info_facts facts = { .path = path, .image = image, .info = QCOW2_INFO_INIT };
+    if (job->output == OUTPUT_HUMAN) {
+        if (!first) {
+            putchar('\n');
+        }
+        info_human(facts);
+        return true;
+    }
+    if (job->chain) {
+        json_append(job->list, info_json(facts, &job->failed), &job->failed);
+        return true;
+    }
+    return json_print(info_json(facts, &job->failed), job->failed);
+}
+
+/* `image` is the file by itself; `fd` is that of the file. */
+static bool print_file(struct job *job, struct qcow2_image *image, const char *path, int fd,
+                       bool first)
+{
+    const struct qcow2_error no_error = QCOW2_ERROR_INIT;
+    struct info_facts facts = { .path = path,
+                                .image = image,
+                                .info = QCOW2_INFO_INIT,
+                                .luks = QCOW2_LUKS_INFO_INIT,
+                                .snapshots_problem = no_error,
+                                .bitmaps_problem = no_error,
+                                .luks_problem = no_error };
     struct qcow2_error err = QCOW2_ERROR_INIT;
-    struct stat file;
     char *full_backing = NULL;
-    int code;
+    struct stat file;
+    bool good;
 
     if (qcow2_get_info(image, 0, &facts.info, &err) < 0) {
         report_library(path, &err);
-        return EXIT_FAILURE;
+        return false;
     }
-    if (stat(path, &file) != 0) {
-        report_errno(path, errno, "cannot be looked at");
-        return EXIT_FAILURE;
+    if (fd < 0 || fstat(fd, &file) != 0) {
+        report_errno(path, fd < 0 ? EMFILE : errno, "cannot be looked at");
+        return false;
     }
     facts.disk_bytes = (uint64_t)file.st_blocks * 512;
     if (facts.info.backing_file != NULL) {
         full_backing = full_backing_name(path, facts.info.backing_file);
         if (full_backing == NULL) {
             report(path, "out of memory");
-            return EXIT_FAILURE;
+            return false;
         }
         facts.full_backing = full_backing;
     }
-    code = print_facts(&facts, output, chain);
+    find_problems(&facts);
+    good = print_facts(job, &facts, first);
     free(full_backing);
-    return code;
+    return good;
+}
+
+/* A file further down is opened once more, from its descriptor and by itself: snapshots and bitmaps are
+ * told of the image on top only. */
+static bool print_layer(struct job *job, const struct qcow2_info *layer, int fd)
+{
+    struct qcow2_options alone = QCOW2_OPTIONS_INIT;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_source source;
+    struct qcow2_image *image;
+    bool good;
+
+    alone.flags = QCOW2_OPEN_METADATA_ONLY;
+    alone.format = layer->format == QCOW2_FORMAT_RAW ? QCOW2_FORMAT_RAW : QCOW2_FORMAT_QCOW2;
+    if (qcow2_source_from_fd(fd, layer->source_name, 0, &source, &err) < 0 ||
+        qcow2_open_source(&source, &alone, &image, &err) < 0) {
+        report_library(layer->source_name, &err);
+        return false;
+    }
+    good = print_file(job, image, layer->source_name, fd, false);
+    qcow2_close(image);
+    return good;
+}
+
+static bool print_chain(struct job *job, struct qcow2_image *image, const char *path,
+                        const struct layer_files *files)
+{
+    struct qcow2_info layer = QCOW2_INFO_INIT;
+    bool good;
+
+    if (job->chain && job->output == OUTPUT_JSON) {
+        job->list = json_array();
+    }
+    good = print_file(job, image, path, files->count > 0 ? files->fds[0] : -1, true);
+    for (int depth = 1; good && job->chain && qcow2_get_info(image, depth, &layer, NULL) == 0;
+         depth++) {
+        good = print_layer(job, &layer, depth < (int)files->count ? files->fds[depth] : -1);
+    }
+    if (job->list != NULL) {
+        if (good) {
+            return json_print(job->list, job->failed);
+        }
+        json_decref(job->list);
+    }
+    return good;
 }
 
 static int run(struct args *args)
 {
     struct qcow2_image *image;
-    bool chain = false;
+    struct layer_files files;
+    struct job job = { 0 };
+    uint32_t flags = QCOW2_OPEN_METADATA_ONLY;
     int option;
-    int code;
+    int code = EXIT_FAILURE;
 
     while ((option = args_next(args)) > 0) {
-        chain = true;
+        job.chain = true;
+        flags |= QCOW2_OPEN_METADATA_CHAIN;
     }
     if (option < 0) {
         return args->exit_code;
@@ -129,13 +239,17 @@ static int run(struct args *args)
     if (!args_operands(args, 1, 1)) {
         return EXIT_FAILURE;
     }
-    image = open_image(args->operands[0], &args->common, QCOW2_OPEN_METADATA_ONLY);
-    if (image == NULL) {
-        return EXIT_FAILURE;
+    job.output = args->common.output;
+    layer_files_init(&files);
+    image = open_image_files(args->operands[0], &args->common, flags, &files);
+    if (image != NULL) {
+        if (print_chain(&job, image, args->operands[0], &files)) {
+            code = EXIT_SUCCESS;
+        }
+        stats_print(args->operands[0], image, &args->common);
+        qcow2_close(image);
     }
-    code = print_info(image, args->operands[0], args->common.output, chain);
-    stats_print(args->operands[0], image, &args->common);
-    qcow2_close(image);
+    layer_files_close(&files);
     return code;
 }
 
@@ -143,12 +257,18 @@ const struct command command_info = {
     .name = "info",
     .summary = "what an image is: sizes, features, the files it refers to",
     .operands = "IMAGE",
-    .text = "Prints what the headers of an image say. Nothing but the image is opened, so images "
-            "whose data cannot be read here (for want of a key or of another file) can be asked "
-            "about too.",
+    .without = WITHOUT_SNAPSHOT | WITHOUT_KEY,
+    .text = "Prints what the headers of an image say, its snapshots and its bitmaps. Nothing but the "
+            "image is opened (with --backing-chain, its backing files), and no key is needed, so "
+            "images whose data cannot be read here can be asked about too.\n"
+            "\n"
+            "A list of snapshots or bitmaps that is broken costs only what stands behind the break: "
+            "it is reported on standard error, and the rest is printed.",
     .options = options,
     .examples = "  qcow2 info disk.qcow2\n"
                 "      for people\n"
+                "  qcow2 info --backing-chain --allow /srv/bases disk.qcow2\n"
+                "      every file the disk is made of\n"
                 "  qcow2 info --output=json disk.qcow2 | jq '.[\"virtual-size\"]'\n"
                 "      for programs, in qemu-img's words\n",
     .run = run,

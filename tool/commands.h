@@ -10,5 +10,8 @@ extern const struct command command_map;
 extern const struct command command_convert;
 extern const struct command command_cat;
 extern const struct command command_digest;
+extern const struct command command_check;
+extern const struct command command_compare;
+extern const struct command command_explain;
 
 #endif

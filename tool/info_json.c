@@ -58,6 +58,123 @@ static json_t *table(const char *count_key, uint64_t count, uint64_t offset, boo
     return object;
 }
 
+static json_t *snapshot_list(const struct info_facts *facts, bool *failed)
+{
+    json_t *list = json_array();
+    struct qcow2_snapshot snapshot;
+    uint64_t cursor = 0;
+
+    while (qcow2_next_snapshot(facts->image, &cursor, &snapshot, NULL) == 1) {
+        json_t *entry = json_object();
+
+        json_set(entry, "id", json_text(snapshot.id), failed);
+        json_set(entry, "name", json_text(snapshot.name), failed);
+        json_set(entry, "vm-state-size", json_u64(snapshot.vm_state_size), failed);
+        json_set(entry, "date-sec", json_u64(snapshot.date_seconds), failed);
+        json_set(entry, "date-nsec", json_integer(snapshot.date_nanoseconds), failed);
+        json_set(entry, "vm-clock-sec", json_u64(snapshot.vm_clock_nanoseconds / 1000000000),
+                 failed);
+        json_set(entry, "vm-clock-nsec", json_u64(snapshot.vm_clock_nanoseconds % 1000000000),
+                 failed);
+        if (snapshot.icount != UINT64_MAX) {
+            json_set(entry, "icount", json_u64(snapshot.icount), failed);
+        }
+        json_append(list, entry, failed);
+    }
+    return list;
+}
+
+/* What qemu-img does not tell of each snapshot. */
+static json_t *snapshot_sizes(const struct info_facts *facts, bool *failed)
+{
+    json_t *list = json_array();
+    struct qcow2_snapshot snapshot;
+    uint64_t cursor = 0;
+
+    while (qcow2_next_snapshot(facts->image, &cursor, &snapshot, NULL) == 1) {
+        json_t *entry = json_object();
+
+        json_set(entry, "id", json_text(snapshot.id), failed);
+        json_set(entry, "virtual-size", json_u64(snapshot.disk_size), failed);
+        json_append(list, entry, failed);
+    }
+    return list;
+}
+
+static json_t *bitmap_list(const struct info_facts *facts, bool *failed)
+{
+    json_t *list = json_array();
+    struct qcow2_bitmap bitmap;
+    uint64_t cursor = 0;
+
+    while (qcow2_next_bitmap(facts->image, &cursor, &bitmap, NULL) == 1) {
+        json_t *entry = json_object();
+        json_t *flags = json_array();
+
+        if ((bitmap.flags & QCOW2_BITMAP_IN_USE) != 0) {
+            json_append(flags, json_string("in-use"), failed);
+        }
+        if ((bitmap.flags & QCOW2_BITMAP_AUTO) != 0) {
+            json_append(flags, json_string("auto"), failed);
+        }
+        json_set(entry, "name", json_text(bitmap.name), failed);
+        json_set(entry, "granularity", json_u64(bitmap.granularity), failed);
+        json_set(entry, "flags", flags, failed);
+        json_append(list, entry, failed);
+    }
+    return list;
+}
+
+static json_t *slot_list(const struct qcow2_luks_info *luks, bool *failed)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < sizeof luks->slots / sizeof luks->slots[0]; i++) {
+        const struct qcow2_luks_slot *slot = &luks->slots[i];
+        json_t *entry = json_object();
+
+        json_set(entry, "active", json_boolean(slot->active), failed);
+        json_set(entry, "key-offset", json_u64(slot->key_offset), failed);
+        if (slot->active) {
+            json_set(entry, "iters", json_integer(slot->iterations), failed);
+            json_set(entry, "stripes", json_integer(slot->stripes), failed);
+        }
+        json_append(list, entry, failed);
+    }
+    return list;
+}
+
+static json_t *encryption(const struct info_facts *facts, bool *failed)
+{
+    const struct qcow2_luks_info *luks = &facts->luks;
+    json_t *object = json_object();
+
+    json_set(object, "format", json_string(info_encryption_name(facts->info.encryption)), failed);
+    if (facts->info.encryption != QCOW2_ENCRYPTION_LUKS || facts->luks_problem.code != 0) {
+        return object;
+    }
+    json_set(object, "cipher-alg", json_string(luks->cipher), failed);
+    json_set(object, "cipher-mode", json_string(luks->cipher_mode), failed);
+    json_set(object, "ivgen-alg", json_string(luks->iv_generator), failed);
+    if (luks->iv_hash[0] != '\0') {
+        json_set(object, "ivgen-hash-alg", json_string(luks->iv_hash), failed);
+    }
+    json_set(object, "hash-alg", json_string(luks->hash), failed);
+    json_set(object, "payload-offset", json_u64(luks->payload_offset), failed);
+    json_set(object, "master-key-iters", json_integer(luks->master_key_iterations), failed);
+    json_set(object, "uuid", json_text(luks->uuid), failed);
+    json_set(object, "slots", slot_list(luks, failed), failed);
+    return object;
+}
+
+static void set_problem(json_t *object, const char *key, const struct qcow2_error *problem,
+                        bool *failed)
+{
+    if (problem->code != 0) {
+        json_set(object, key, json_text(problem->message), failed);
+    }
+}
+
 /* Ours alone. */
 static json_t *own_facts(const struct info_facts *facts, bool *failed)
 {
@@ -89,12 +206,29 @@ static json_t *own_facts(const struct info_facts *facts, bool *failed)
              failed);
     json_set(object, "features", features, failed);
     json_set(object, "header-extensions", extension_list(facts, failed), failed);
+    if (info->snapshot_count > 0) {
+        json_set(object, "snapshots", snapshot_sizes(facts, failed), failed);
+    }
+    set_problem(object, "snapshots-problem", &facts->snapshots_problem, failed);
+    set_problem(object, "bitmaps-problem", &facts->bitmaps_problem, failed);
+    set_problem(object, "encryption-problem", &facts->luks_problem, failed);
     return object;
 }
 
 static json_t *flag(uint64_t features, uint64_t bit)
 {
     return json_boolean((features & bit) != 0);
+}
+
+/* Adds a list that has anything in it. */
+static void set_list(json_t *object, const char *key, json_t *list, bool *failed)
+{
+    if (json_array_size(list) > 0) {
+        json_set(object, key, list, failed);
+    } else {
+        *failed = *failed || list == NULL;
+        json_decref(list);
+    }
 }
 
 /* qemu-img's "data" of "format-specific". */
@@ -108,10 +242,7 @@ static json_t *specific_facts(const struct info_facts *facts, bool *failed)
              failed);
     json_set(data, "refcount-bits", json_integer(info->refcount_bits), failed);
     if (info->encryption != QCOW2_ENCRYPTION_NONE) {
-        json_t *encrypt = json_object();
-
-        json_set(encrypt, "format", json_string(info_encryption_name(info->encryption)), failed);
-        json_set(data, "encrypt", encrypt, failed);
+        json_set(data, "encrypt", encryption(facts, failed), failed);
     }
     if (info->version < 3) {
         return data;
@@ -129,6 +260,7 @@ static json_t *specific_facts(const struct info_facts *facts, bool *failed)
         json_set(data, "data-file-raw",
                  flag(info->autoclear_features, QCOW2_AUTOCLEAR_DATA_FILE_RAW), failed);
     }
+    set_list(data, "bitmaps", bitmap_list(facts, failed), failed);
     return data;
 }
 
@@ -136,13 +268,15 @@ json_t *info_json(const struct info_facts *facts, bool *failed)
 {
     const struct qcow2_info *info = &facts->info;
     json_t *object = json_object();
-    json_t *specific = json_object();
+    json_t *specific;
 
     json_set(object, "filename", json_text(facts->path), failed);
-    json_set(object, "format", json_string("qcow2"), failed);
+    json_set(object, "format", json_string(info_format_name(info->format)), failed);
     json_set(object, "virtual-size", json_u64(info->virtual_size), failed);
     json_set(object, "actual-size", json_u64(facts->disk_bytes), failed);
-    json_set(object, "cluster-size", json_integer(info->cluster_size), failed);
+    if (info->format != QCOW2_FORMAT_RAW) {
+        json_set(object, "cluster-size", json_integer(info->cluster_size), failed);
+    }
     json_set(object, "dirty-flag", flag(info->incompatible_features, QCOW2_INCOMPATIBLE_DIRTY),
              failed);
     if (info->encryption != QCOW2_ENCRYPTION_NONE) {
@@ -155,6 +289,13 @@ json_t *info_json(const struct info_facts *facts, bool *failed)
             json_set(object, "backing-filename-format", json_text(info->backing_format), failed);
         }
     }
+    if (info->format != QCOW2_FORMAT_QCOW2) {
+        return object;
+    }
+    if (info_has_snapshots(facts)) {
+        set_list(object, "snapshots", snapshot_list(facts, failed), failed);
+    }
+    specific = json_object();
     json_set(specific, "type", json_string("qcow2"), failed);
     json_set(specific, "data", specific_facts(facts, failed), failed);
     json_set(object, "format-specific", specific, failed);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "keys.h"
 #include "out.h"
 #include "report.h"
 #include "signals.h"
@@ -16,6 +17,7 @@
 
 static const struct command *const commands[] = {
     &command_info, &command_map, &command_convert, &command_cat, &command_digest,
+    &command_check, &command_compare, &command_explain,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
@@ -85,15 +87,27 @@ static int unknown_command(const char *name)
     return EXIT_FAILURE;
 }
 
+/* The exit code of failures that come to light here. */
+static int error_code = EXIT_FAILURE;
+
 static int run_command(const struct command *command, int argc, char **argv)
 {
+    struct keys keys;
     struct args args;
+    int code;
 
+    memset(&keys, 0, sizeof keys);
     memset(&args, 0, sizeof args);
+    args.common.keys = &keys;
     args.command = command;
     args.argc = argc;
     args.argv = argv;
-    return command->run(&args);
+    if (command->error_code != 0) {
+        error_code = command->error_code;
+    }
+    code = command->run(&args);
+    keys_forget(&keys);
+    return code;
 }
 
 static int run_help(int argc, char **argv)
@@ -148,8 +162,8 @@ int main(int argc, char **argv)
     /* One write for each line: lines of several processes do not mix. */
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
     code = dispatch(argc, argv);
-    if (!out_close() && code == EXIT_SUCCESS) {
-        code = EXIT_FAILURE;
+    if (!out_close() && code < error_code) {
+        code = error_code;
     }
     return code;
 }

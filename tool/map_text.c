@@ -5,7 +5,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "open.h"
 #include "out.h"
 #include "rows.h"
 #include "text.h"
@@ -55,15 +58,28 @@ int map_print_json(struct qcow2_image *image, uint64_t start, uint64_t end, stru
     return 0;
 }
 
-/* The file a row lies in: as the user named the image, as the chain names what is under it. */
+/* The file a row lies in: as the user named the image, as the chain names what is under it. A name of a
+ * data file starts where its image is. */
 static void put_file(struct qcow2_image *image, const char *path, int depth)
 {
     struct qcow2_info info = QCOW2_INFO_INIT;
+    const char *slash;
 
-    if (depth > 0 && qcow2_get_info(image, depth, &info, NULL) == 0) {
-        path = info.source_name;
+    path = open_layer_name(image, path, depth);
+    if (qcow2_get_info(image, depth, &info, NULL) < 0 ||
+        (info.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) == 0 ||
+        info.data_file == NULL) {
+        text_put(stdout, path);
+        return;
     }
-    text_put(stdout, path);
+    slash = strrchr(path, '/');
+    if (info.data_file[0] != '/' && slash != NULL) {
+        char *directory = strndup(path, (size_t)(slash - path) + 1);
+
+        text_put(stdout, directory != NULL ? directory : "");
+        free(directory);
+    }
+    text_put(stdout, info.data_file);
 }
 
 int map_print_table(struct qcow2_image *image, const char *path, uint64_t start, uint64_t end,
@@ -83,7 +99,7 @@ int map_print_table(struct qcow2_image *image, const char *path, uint64_t start,
         if (row.has_offset) {
             printf("%#-16" PRIx64, row.offset);
         } else {
-            printf("%-16s", row.compressed ? "compressed" : "-");
+            printf("%-16s", row.compressed ? "compressed" : "encrypted");
         }
         put_file(image, path, row.depth);
         putchar('\n');

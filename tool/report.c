@@ -61,14 +61,19 @@ static bool says_number(const char *message, uint64_t number)
     return false;
 }
 
-void report_library(const char *subject, const struct qcow2_error *err)
+/* The message, and in brackets what the struct knows and it does not say. */
+static void put_error(const char *layer, const struct qcow2_error *err)
 {
     const char *before = " (";
 
-    begin_line(subject);
     text_put(stderr, err->message[0] != '\0' ? err->message : qcow2_code_name(err->code));
     if (err->depth > 0) {
-        fprintf(stderr, "%sin layer %d of the backing chain", before, err->depth);
+        fprintf(stderr, "%sin ", before);
+        if (layer != NULL) {
+            text_put(stderr, layer);
+            fputs(", ", stderr);
+        }
+        fprintf(stderr, "layer %d of the backing chain", err->depth);
         before = ", ";
     }
     if (err->guest_offset != UINT64_MAX && !says_number(err->message, err->guest_offset)) {
@@ -79,5 +84,31 @@ void report_library(const char *subject, const struct qcow2_error *err)
         fprintf(stderr, "%sat file offset 0x%" PRIx64, before, err->host_offset);
         before = ", ";
     }
-    fputs(before[0] == ',' ? ")\n" : "\n", stderr);
+    if (before[0] == ',') {
+        fputc(')', stderr);
+    }
+}
+
+void report_library_more(const char *subject, const char *layer, const struct qcow2_error *err,
+                         const char *advice)
+{
+    begin_line(subject);
+    put_error(layer, err);
+    if (advice != NULL) {
+        fprintf(stderr, "; %s", advice);
+    }
+    fputc('\n', stderr);
+}
+
+void report_library(const char *subject, const struct qcow2_error *err)
+{
+    report_library_more(subject, NULL, err, NULL);
+}
+
+void report_warning(const char *subject, const char *message, const struct qcow2_error *err)
+{
+    begin_line(subject);
+    fprintf(stderr, "warning: %s: ", message);
+    put_error(NULL, err);
+    fputc('\n', stderr);
 }

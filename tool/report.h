@@ -16,4 +16,12 @@ void report_errno(const char *subject, int code, const char *message);
  * say: the layer, the place in the disk, the place in the file. */
 void report_library(const char *subject, const struct qcow2_error *err);
 
+/* The same, with the name of the layer at fault and with advice, the end of a sentence. Either may be
+ * NULL. */
+void report_library_more(const char *subject, const char *layer, const struct qcow2_error *err,
+                         const char *advice);
+
+/* "qcow2: SUBJECT: warning: message (...)", for what does not keep a command from going on. */
+void report_warning(const char *subject, const char *message, const struct qcow2_error *err);
+
 #endif

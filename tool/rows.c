@@ -7,11 +7,18 @@
 
 void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start, uint64_t end)
 {
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
     memset(walk, 0, sizeof *walk);
     walk->image = image;
     walk->cursor = start;
     walk->end = end;
     holes_begin(&walk->holes, image);
+    /* Nothing is asked about holes of the image file where the data is in another. */
+    walk->guesses = qcow2_get_info(image, 0, &info, NULL) == 0 &&
+                    info.format == QCOW2_FORMAT_QCOW2 &&
+                    (info.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) == 0;
+    layer_views_begin(&walk->layers, image);
 }
 
 /* The next piece whose bytes are all of one sort: an extent, or as much of it as the file
@@ -20,6 +27,7 @@ static int next_piece(struct row_walk *walk, struct row *piece_ret, struct qcow2
 {
     struct qcow2_extent *extent = &walk->extent;
     uint64_t length;
+    bool in_raw_hole;
     bool in_hole;
 
     if (extent->length == 0) {
@@ -30,21 +38,24 @@ static int next_piece(struct row_walk *walk, struct row *piece_ret, struct qcow2
         }
     }
     length = extent->length;
-    in_hole = holes_clip(&walk->holes, extent, &length);
+    in_raw_hole = layer_views_clip(&walk->layers, extent, &length);
+    in_hole = walk->guesses && !in_raw_hole && holes_clip(&walk->holes, extent, &length);
     memset(piece_ret, 0, sizeof *piece_ret);
     piece_ret->start = extent->offset;
     piece_ret->length = length;
     piece_ret->depth = extent->depth;
     piece_ret->present = extent->kind != QCOW2_EXTENT_HOLE;
-    piece_ret->data = extent->kind == QCOW2_EXTENT_DATA || extent->kind == QCOW2_EXTENT_COMPRESSED;
+    piece_ret->data = (extent->kind == QCOW2_EXTENT_DATA && !in_raw_hole) ||
+                      extent->kind == QCOW2_EXTENT_COMPRESSED;
     piece_ret->zero = !piece_ret->data || in_hole;
     piece_ret->compressed = extent->kind == QCOW2_EXTENT_COMPRESSED;
-    piece_ret->has_offset = extent->host_offset != UINT64_MAX;
+    piece_ret->has_offset = extent->host_offset != UINT64_MAX &&
+                            !layer_views_encrypted(&walk->layers, extent->depth);
     piece_ret->offset = piece_ret->has_offset ? extent->host_offset : 0;
 
     extent->offset += length;
     extent->length -= length;
-    if (piece_ret->has_offset) {
+    if (extent->host_offset != UINT64_MAX) {
         extent->host_offset += length;
     }
     return 1;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "holes.h"
+#include "raw_holes.h"
 
 struct row {
     uint64_t start;
@@ -25,6 +26,8 @@ struct row_walk {
     uint64_t cursor;
     uint64_t end;
     struct holes holes;
+    bool guesses; /* QEMU may take the image for preallocated, so holes has a say */
+    struct layer_views layers;
     struct qcow2_extent extent; /* what is left of the last extent; length 0: nothing */
     struct row next;            /* read ahead; length 0: nothing */
 };

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""qcow2 check: counters and exit codes of qemu-img's check, on images healthy and damaged."""
+
+import json
+import subprocess
+
+import pytest
+
+import toolrun
+from chainrun import encrypted, number_at, overlay, patch
+from conftest import NAMES
+from toolrun import fails_in_one_line, good, run
+
+COPIED = 1 << 63
+
+
+def qemu_check(path):
+    done = subprocess.run(['qemu-img', 'check', '--output=json', path], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def our_check(path):
+    result = run('check', '--output=json', path)
+    assert not result.stderr
+    value = json.loads(result.stdout)
+    own = value.pop('qcow2')
+    return result.returncode, value, own
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_healthy_images_equal_qemu_img(images, name):
+    code, value, own = our_check(images[name])
+    assert (code, value) == qemu_check(images[name])
+    assert code == 0 and own == {'findings': [], 'findings-not-listed': 0}
+
+
+def tables(path):
+    """Where the L2 table and the first refcount block of a small image are."""
+    l2 = number_at(path, number_at(path, 40)) & 0x00fffffffffffe00
+    return l2, number_at(path, number_at(path, 48))
+
+
+def leak(path):
+    _, block = tables(path)
+    patch(path, block + 2 * 6, b'\0\1')
+    with open(path, 'ab') as file:
+        file.truncate(7 * 65536)
+
+
+def refcount_too_low(path):
+    _, block = tables(path)
+    patch(path, block + 2 * 5, b'\0\0')
+
+
+def reserved_bit(path):
+    l2, _ = tables(path)
+    patch(path, l2 + 7, b'\2')
+
+
+def unaligned_l2_table(path):
+    patch(path, number_at(path, 40) + 6, b'\2')
+
+
+def data_past_the_end(path):
+    l2, _ = tables(path)
+    patch(path, l2, (COPIED | 1 << 40).to_bytes(8, 'big'))
+
+
+DAMAGES = {leak: 3, refcount_too_low: 2, reserved_bit: 2, unaligned_l2_table: 2, data_past_the_end: 2}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_damage_is_counted_as_by_qemu_img(tmp_path, damage):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M', 'write -P 1 0 64k')
+    damage(path)
+    code, value, own = our_check(path)
+    assert (code, value) == qemu_check(path)
+    assert code == DAMAGES[damage]
+    assert len(own['findings']) >= value.get('corruptions', 0) + value.get('leaks', 0) > 0
+    assert {entry['kind'] for entry in own['findings']} <= {'corruption', 'leak'}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_findings_have_a_line_each(tmp_path, damage):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M', 'write -P 1 0 64k')
+    damage(path)
+    result = run('check', path)
+    assert result.returncode == DAMAGES[damage] and not result.stderr
+    lines = result.stdout.decode().splitlines()
+    found = [line for line in lines if line.startswith(('corruption', 'leak at', 'leak:'))
+             and not line.startswith('corruptions:')]
+    _, _, own = our_check(path)
+    assert len(found) == len(own['findings'])
+    assert not any(line.startswith('clean') for line in lines)
+    quiet = run('check', '-q', path).stdout.decode().splitlines()
+    assert quiet == lines[len(found):]
+
+
+def test_clean_image_says_so(images):
+    assert good('check', images['v3']).stdout.startswith(b'clean')
+
+
+def test_many_findings_are_counted_and_some_listed(tmp_path):
+    path = toolrun.create(tmp_path / 'image.qcow2', '2M', 'write -P 1 0 2M', options='cluster_size=512')
+    for entry in range(number_at(path, 36, '>I')):
+        table = number_at(path, number_at(path, 40) + 8 * entry) & 0x00fffffffffffe00
+        for index in range(0, 64, 2):
+            patch(path, table + 8 * index, bytes(8))
+    code, value, own = our_check(path)
+    assert (code, value) == qemu_check(path)
+    assert code == 3 and value['leaks'] == 2048
+    assert len(own['findings']) == 1000 and own['findings-not-listed'] == value['leaks'] - 1000
+
+
+def test_snapshot_table_that_cannot_be_is_exit_1_as_in_qemu_img(tmp_path):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M', 'write -P 1 0 64k')
+    patch(path, 60, (70000).to_bytes(4, 'big'))
+    result = run('check', '--output=json', path)
+    fails_in_one_line(result, 'image.qcow2: ', 'snapshot table', '70000')
+    assert not result.stdout
+    assert subprocess.run(['qemu-img', 'check', path], check=False, stderr=subprocess.PIPE,
+                          stdout=subprocess.PIPE).returncode == 1
+
+
+def test_needs_neither_backing_file_nor_key(tmp_path):
+    path = overlay(tmp_path / 'overlay.qcow2', 'nowhere.qcow2')
+    assert run('check', path).returncode == 0
+    encrypted(tmp_path / 'secret.qcow2', '1M')
+    assert run('check', tmp_path / 'secret.qcow2').returncode == 0
+
+
+def test_formats_without_refcounts_are_exit_63(tmp_path):
+    toolrun.qemu_img('create', '-q', '-f', 'qcow', tmp_path / 'one.qcow', '1M')
+    fails_in_one_line(run('check', tmp_path / 'one.qcow'), 'one.qcow: ', 'no refcounts', code=63)
+    (tmp_path / 'raw').write_bytes(bytes(1000))
+    fails_in_one_line(run('check', '-f', 'raw', tmp_path / 'raw'), 'no refcounts', code=63)
+    fails_in_one_line(run('check', tmp_path / 'raw'), 'not a qcow2 image')
+
+
+def test_memory_has_a_limit(images):
+    fails_in_one_line(run('check', '--max-memory', '16', images['v3']), '--max-memory')

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* grants.c - which files an image may refer to, and a record of what it asked for.
+ * The decision is the library's (qcow2_grant_beneath); the record is for messages, and for commands
+ * that look at the files of a chain one by one. */
+#include "grants.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void layer_files_init(struct layer_files *files)
+{
+    files->count = 0;
+}
+
+void layer_files_add(struct layer_files *files, int depth, const struct qcow2_source *source)
+{
+    int fd = source->get_fd != NULL ? source->get_fd(source->ctx) : -1;
+
+    if (depth < 0 || depth >= LAYER_FILES_MAX) {
+        return;
+    }
+    while (files->count <= (unsigned)depth) {
+        files->fds[files->count++] = -1;
+    }
+    files->fds[depth] = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+}
+
+void layer_files_close(struct layer_files *files)
+{
+    for (unsigned i = 0; i < files->count; i++) {
+        if (files->fds[i] >= 0) {
+            close(files->fds[i]);
+        }
+    }
+    files->count = 0;
+}
+
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+}
+
+bool grants_begin(struct grants *grants, const char *path, const struct common_options *common)
+{
+    memset(grants, 0, sizeof *grants);
+    grants->own = directory_of(path);
+    if (grants->own == NULL) {
+        return false;
+    }
+    grants->list[0] = grants->own;
+    for (unsigned i = 0; i < common->allow_count; i++) {
+        grants->list[i + 1] = common->allow[i];
+    }
+    grants->directories.size = sizeof grants->directories;
+    grants->directories.directories = grants->list;
+    grants->directories.count = common->allow_count + 1;
+    return true;
+}
+
+void grants_end(struct grants *grants)
+{
+    free(grants->own);
+    free(grants->layer_name);
+}
+
+static bool has_protocol(const char *name)
+{
+    return name[strcspn(name, ":/")] == ':';
+}
+
+int grants_decide(void *ctx, const struct qcow2_reference *reference,
+                  struct qcow2_source *source_ret, int *format_ret, struct qcow2_error *err)
+{
+    struct grants *grants = ctx;
+    int r = qcow2_grant_beneath(&grants->directories, reference, source_ret, format_ret, err);
+
+    grants->refused = r == QCOW2_E_REFERENCE;
+    grants->is_backing_file = reference->kind == QCOW2_REFERENCE_BACKING_FILE;
+    grants->allow_may_help = !has_protocol(reference->name);
+    if (r == 0 && grants->is_backing_file) {
+        grants->layer_depth = reference->depth + 1;
+        free(grants->layer_name);
+        grants->layer_name = source_ret->name != NULL ? strdup(source_ret->name) : NULL;
+        if (grants->files != NULL) {
+            layer_files_add(grants->files, grants->layer_depth, source_ret);
+        }
+    }
+    return r;
+}

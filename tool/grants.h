@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* grants.h - which files an image may refer to, and a record of what it asked for. */
+#ifndef TOOL_GRANTS_H
+#define TOOL_GRANTS_H
+
+#include <qcow2.h>
+#include <stdbool.h>
+
+#include "args.h"
+
+/* Own descriptors of the files of a chain, by depth; -1 where there is none. */
+#define LAYER_FILES_MAX 256
+struct layer_files {
+    unsigned count;
+    int fds[LAYER_FILES_MAX];
+};
+void layer_files_init(struct layer_files *files);
+/* Adds a descriptor of the file that `source` reads, for `depth`. */
+void layer_files_add(struct layer_files *files, int depth, const struct qcow2_source *source);
+void layer_files_close(struct layer_files *files);
+
+struct grants {
+    struct qcow2_grant_directories directories;
+    const char *list[ALLOW_MAX + 1];
+    char *own;                 /* the image's directory */
+    struct layer_files *files; /* NULL: not wanted */
+    /* The file that was granted last. */
+    int layer_depth;
+    char *layer_name;
+    /* The last request, if it was refused. */
+    bool refused;
+    bool allow_may_help; /* a plain file name, so it may lie in a directory that could be named */
+    bool is_backing_file;
+};
+
+/* The directory of the image at `path`, and those the user named. False without memory. */
+bool grants_begin(struct grants *grants, const char *path, const struct common_options *common);
+void grants_end(struct grants *grants);
+
+/* For the library; `ctx` is the struct. */
+int grants_decide(void *ctx, const struct qcow2_reference *reference,
+                  struct qcow2_source *source_ret, int *format_ret, struct qcow2_error *err);
+
+#endif
