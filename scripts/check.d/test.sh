@@ -58,6 +58,30 @@ check_tool() {
     pytest_of tests/tool
 }
 
+add chains "the whole format: images over chains, data files, snapshots, keys and versions, as qemu-img sees them"
+check_chains() {
+    built gcc || return
+    pytest_of tests/chains
+}
+
+add reference "the plain reader in Python agrees with qemu-img"
+check_reference() {
+    built gcc || return
+    pytest_of tests/reference
+}
+
+add consistency "'qcow2 check' and 'explain' on healthy and damaged images, as qemu-img counts them"
+check_consistency() {
+    built gcc || return
+    pytest_of tests/check
+}
+
+add crypto "encrypted images, decrypted by the crypto modules alone"
+check_crypto() {
+    built gcc || return
+    pytest_of tests/crypto
+}
+
 add asan "unit, image and tool tests under the address and undefined behaviour sanitizers"
 check_asan() {
     local status=0
@@ -66,6 +90,7 @@ check_asan() {
     unit_tests || status=1
     pytest_of tests/images || status=1
     pytest_of tests/tool || status=1
+    pytest_of tests/check || status=1
     return $status
 }
 
