@@ -592,10 +592,15 @@ struct qcow2_check_result {
 typedef int qcow2_check_callback(void *ctx, int kind, uint64_t host_offset, const char *message);
 
 /* Walks all references of the image itself and compares them with its refcounts; changes nothing.
- * Returns 0 with *result_ret filled when the walk came to its end, whatever it found. `callback` may be
- * NULL. Works on an image opened for metadata only as well, and then also on some that otherwise do not
- * open. Memory: 4 bytes for each cluster of the file, at most max_memory_bytes (0: 1 GiB), else
- * QCOW2_E_LIMIT. QCOW2_E_UNSUPPORTED: the format has no refcounts (version 1). */
+ * Returns 0 with *result_ret filled when the walk came to its end, whatever it found, and a code when
+ * it could not: a broken snapshot table or bitmap directory ends it, as it ends QEMU's. `callback` may be
+ * NULL; one finding may stand for several counts. Works on an image opened for metadata only as well,
+ * and then also on one without a refcount table, which otherwise does not open.
+ *
+ * Memory: 4 bytes for each cluster of the file and 96 for each L2 table, together at most
+ * max_memory_bytes (0: 1 GiB). Work: at most 2^28 table entries and one for each 8 bytes of the file.
+ * Beyond either: QCOW2_E_LIMIT. QCOW2_E_UNSUPPORTED: the format has no refcounts (version 1, raw), or
+ * the length of the source is not known. */
 int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
                 qcow2_check_callback *callback, void *ctx, struct qcow2_check_result *result_ret,
                 struct qcow2_error *err);
@@ -625,7 +630,8 @@ struct qcow2_explanation {
 };
 
 /* How the guest byte at `offset` is found: one step for each file asked, the image itself first. *cursor
- * starts at 0; 1 with the next step, 0 after the one that decides, or a code for a table that is broken.
+ * starts at 0; 1 with the next step, 0 after the one that decides (the last one asked, if none has the
+ * byte), or a code: a table is broken, or the offset lies past the disk (QCOW2_E_ARGUMENT).
  * Reads tables, never data. */
 int qcow2_next_explanation(struct qcow2_image *image, uint64_t offset, uint64_t *cursor,
                            struct qcow2_explanation *explanation_ret, struct qcow2_error *err);
@@ -710,8 +716,8 @@ struct qcow2_compare_result {
  * place of the same file, or call zeros, is not read. `options`, `offset` and `length` included, mean
  * what they do for copying; flags must be 0. Starts threads, which have ended when it returns. */
 int qcow2_compare(struct qcow2_image *image_a, struct qcow2_image *image_b,
-                  const struct qcow2_copy_options *options,
-                  struct qcow2_compare_result *result_ret, struct qcow2_error *err);
+                  const struct qcow2_copy_options *options, struct qcow2_compare_result *result_ret,
+                  struct qcow2_error *err);
 
 #ifdef __cplusplus
 }

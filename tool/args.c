@@ -30,15 +30,18 @@ static const struct arg_option common_table[] = {
     { 'f', "format", "FORMAT",
       "the format of the image: qcow2 (all versions; the default) or raw; never guessed" },
     { ID_ALLOW, "allow", "DIR",
-      "the image may refer to files beneath this directory too, beside those beneath its own; may be "
+      "the image may refer to files beneath this directory too, beside those beneath its own; may "
+      "be "
       "given several times" },
     { ID_NO_BACKING, "no-backing", NULL,
       "read the top layer alone: what it does not hold itself reads as zeros" },
     { ID_SNAPSHOT, "snapshot", "ID|NAME",
-      "read the disk as it was when this internal snapshot was taken; an id is tried before a name" },
+      "read the disk as it was when this internal snapshot was taken; an id is tried before a "
+      "name" },
     { ID_KEY_FILE, "key-file", "FILE",
       "the passphrase of an encrypted image: the bytes of the file, without one line end; - or "
-      "/dev/fd/N is a descriptor. Given several times: for one encrypted file of the chain after the "
+      "/dev/fd/N is a descriptor. Given several times: for one encrypted file of the chain after "
+      "the "
       "other. Without it the terminal is asked" },
     { ID_ZEROS_PAST_END, "zeros-past-end", NULL,
       "where the image refers to a place beyond the end of its file, read zeros, as QEMU does, "
@@ -355,9 +358,9 @@ bool args_format(const struct args *args, int *format_ret)
     static const struct {
         const char *name;
         int format;
-    } formats[] = {
-        { "qcow2", QCOW2_FORMAT_QCOW2 }, { "qcow", QCOW2_FORMAT_QCOW2 }, { "raw", QCOW2_FORMAT_RAW }
-    };
+    } formats[] = { { "qcow2", QCOW2_FORMAT_QCOW2 },
+                    { "qcow", QCOW2_FORMAT_QCOW2 },
+                    { "raw", QCOW2_FORMAT_RAW } };
 
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         if (strcmp(args->value, formats[i].name) == 0) {

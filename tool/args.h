@@ -31,10 +31,10 @@ enum output_style { OUTPUT_HUMAN, OUTPUT_JSON, OUTPUT_HTML };
 
 /* What the shared options said. */
 struct common_options {
-    uint32_t open_flags;  /* QCOW2_OPEN_* */
-    int format;           /* enum qcow2_format: what the image is */
+    uint32_t open_flags;    /* QCOW2_OPEN_* */
+    int format;             /* enum qcow2_format: what the image is */
     const char *raw_option; /* advice for a file that is no qcow2 image; NULL: none */
-    const char *snapshot; /* NULL: the live disk */
+    const char *snapshot;   /* NULL: the live disk */
     const char *allow[ALLOW_MAX];
     unsigned allow_count;
     struct keys *keys;    /* of the encrypted files; never NULL */

@@ -21,7 +21,8 @@ static const struct arg_option options[] = {
     { 'l', "max-length", "LENGTH", "print so many bytes (default: to the end of the disk)" },
     { 'm', "threads", "N", "use N threads, 1 to 64 (default: one for each processor, at most 16)" },
     { ID_VM_STATE, "vm-state", NULL,
-      "with --snapshot: print the state of the virtual machine that was saved with it, not its disk" },
+      "with --snapshot: print the state of the virtual machine that was saved with it, not its "
+      "disk" },
     { ID_FORCE, "force", NULL, "print to a terminal if asked to" },
     { 0, NULL, NULL, NULL }
 };

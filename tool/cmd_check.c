@@ -249,13 +249,14 @@ const struct command command_check = {
     .summary = "do the tables of an image and its refcounts agree?",
     .operands = "IMAGE",
     .without = WITHOUT_SNAPSHOT,
-    .text =
-        "Follows every reference of the image, those of its snapshots and bitmaps too, and compares "
-        "what it finds with the refcounts that are stored. Nothing is repaired. Only the image "
-        "itself is opened: no other file and no key is needed.\n"
-        "\n"
-        "Exit code: 0 clean, 1 the check could not be completed, 2 corruptions were found, 3 nothing "
-        "but leaks, 63 the format has nothing to check.",
+    .text = "Follows every reference of the image, those of its snapshots and bitmaps too, and "
+            "compares "
+            "what it finds with the refcounts that are stored. Nothing is repaired. Only the image "
+            "itself is opened: no other file and no key is needed.\n"
+            "\n"
+            "Exit code: 0 clean, 1 the check could not be completed, 2 corruptions were found, 3 "
+            "nothing "
+            "but leaks, 63 the format has nothing to check.",
     .options = options,
     .examples = "  qcow2 check disk.qcow2\n"
                 "      a line for each finding, and a summary\n"

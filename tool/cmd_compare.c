@@ -274,7 +274,8 @@ const struct command command_compare = {
     .error_code = EXIT_ERROR,
     .text =
         "Compares two virtual disks byte by byte. If they differ, tells the first byte that does, "
-        "and for each side which file of its chain decides it. Where both disks call a range zeros, "
+        "and for each side which file of its chain decides it. Where both disks call a range "
+        "zeros, "
         "or keep it in the same place of the same file, nothing is read. A disk may be longer than "
         "the other if the rest is zeros.\n"
         "\n"

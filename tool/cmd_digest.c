@@ -63,8 +63,7 @@ static int receive(void *ctx, const void *buf, uint64_t count, uint64_t offset)
 }
 
 static int report_failure(const struct digest *digest, const struct qcow2_image *image,
-                          const char *path,
-                          const struct qcow2_error *err)
+                          const char *path, const struct qcow2_error *err)
 {
     if (digest->failed) {
         report(path, "the cryptographic library cannot compute a SHA-256");

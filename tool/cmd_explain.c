@@ -55,8 +55,8 @@ static int explain_from_file(struct args *args, const char *path, uint64_t offse
     args->common.keys->remember = true;
     image = open_image_files(path, &args->common, QCOW2_OPEN_NO_BACKING, &files);
     if (image != NULL) {
-        code = explain_host(image, path, files.count > 0 ? files.fds[0] : -1, &args->common,
-                            offset);
+        code =
+            explain_host(image, path, files.count > 0 ? files.fds[0] : -1, &args->common, offset);
         stats_print(path, image, &args->common);
         qcow2_close(image);
     }

@@ -258,12 +258,13 @@ const struct command command_info = {
     .summary = "what an image is: sizes, features, the files it refers to",
     .operands = "IMAGE",
     .without = WITHOUT_SNAPSHOT | WITHOUT_KEY,
-    .text = "Prints what the headers of an image say, its snapshots and its bitmaps. Nothing but the "
-            "image is opened (with --backing-chain, its backing files), and no key is needed, so "
-            "images whose data cannot be read here can be asked about too.\n"
-            "\n"
-            "A list of snapshots or bitmaps that is broken costs only what stands behind the break: "
-            "it is reported on standard error, and the rest is printed.",
+    .text =
+        "Prints what the headers of an image say, its snapshots and its bitmaps. Nothing but the "
+        "image is opened (with --backing-chain, its backing files), and no key is needed, so "
+        "images whose data cannot be read here can be asked about too.\n"
+        "\n"
+        "A list of snapshots or bitmaps that is broken costs only what stands behind the break: "
+        "it is reported on standard error, and the rest is printed.",
     .options = options,
     .examples = "  qcow2 info disk.qcow2\n"
                 "      for people\n"

@@ -88,8 +88,9 @@ static int run(struct args *args)
         return EXIT_FAILURE;
     }
     if (bitmap != NULL && (args->common.snapshot != NULL || args->common.output == OUTPUT_HTML)) {
-        return args_wrong(args, "'--bitmap' goes neither with '--snapshot', since bitmaps are about "
-                                "the live disk, nor with '--output=html'");
+        return args_wrong(args,
+                          "'--bitmap' goes neither with '--snapshot', since bitmaps are about "
+                          "the live disk, nor with '--output=html'");
     }
     image =
         open_image(args->operands[0], &args->common, bitmap != NULL ? QCOW2_OPEN_METADATA_ONLY : 0);
@@ -100,9 +101,9 @@ static int run(struct args *args)
     if (start < end && length < end - start) {
         end = start + length;
     }
-    code = bitmap != NULL ? print_bitmap(image, args->operands[0], bitmap, start, end,
-                                         args->common.output)
-                          : print_map(image, args->operands[0], start, end, args->common.output);
+    code = bitmap != NULL
+               ? print_bitmap(image, args->operands[0], bitmap, start, end, args->common.output)
+               : print_map(image, args->operands[0], start, end, args->common.output);
     stats_print(args->operands[0], image, &args->common);
     qcow2_close(image);
     return code;
@@ -118,7 +119,8 @@ const struct command command_map = {
         "\n"
         "The table has a row for each run of bytes that is stored and not known to be zero; what "
         "is stored compressed has no single place and says so. With --output=json every part of "
-        "the disk has a row, holes and zeros too, with the names and values of qemu-img map. Offsets "
+        "the disk has a row, holes and zeros too, with the names and values of qemu-img map. "
+        "Offsets "
         "are those of the file at the row's depth: 0 is the image, 1 its backing file, and so on.\n"
         "\n"
         "With --bitmap the rows are what a dirty bitmap marks as changed; in JSON, \"dirty\" says "

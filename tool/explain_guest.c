@@ -78,8 +78,8 @@ static void put_l2_bits(const struct qcow2_explanation *step, const struct qcow2
         printf("    no cluster is set aside (bits 9 to 55 are 0)\n");
     }
     if (extended) {
-        printf("    subcluster %" PRIu32 " of its bitmap 0x%016" PRIx64
-               ": stored %u (bit %" PRIu32 "), zeros %u (bit %" PRIu32 ")\n",
+        printf("    subcluster %" PRIu32 " of its bitmap 0x%016" PRIx64 ": stored %u (bit %" PRIu32
+               "), zeros %u (bit %" PRIu32 ")\n",
                step->subcluster, step->l2_bitmap,
                (unsigned)(step->l2_bitmap >> step->subcluster & 1), step->subcluster,
                (unsigned)(step->l2_bitmap >> (32 + step->subcluster) & 1), 32 + step->subcluster);
@@ -154,8 +154,8 @@ static void put_step(const struct guest *guest, const struct qcow2_explanation *
     } else {
         printf(" (%s, clusters of %s):\n", format_name(step->format),
                size_format(size, info.cluster_size));
-        printf("  cluster %" PRIu64 ", byte %" PRIu64 " in it\n",
-               guest->offset / info.cluster_size, guest->offset % info.cluster_size);
+        printf("  cluster %" PRIu64 ", byte %" PRIu64 " in it\n", guest->offset / info.cluster_size,
+               guest->offset % info.cluster_size);
         put_l1(step, &info);
         put_l2(step, &info);
     }
@@ -190,8 +190,8 @@ static json_t *step_json(const struct guest *guest, const struct qcow2_explanati
     json_t *l2;
 
     json_set(object, "depth", json_integer(step->depth), failed);
-    json_set(object, "filename",
-             json_text(open_layer_name(guest->image, guest->path, step->depth)), failed);
+    json_set(object, "filename", json_text(open_layer_name(guest->image, guest->path, step->depth)),
+             failed);
     json_set(object, "format", json_string(format_name(step->format)), failed);
     json_set(object, "kind", json_string(place_kind_name(step->kind)), failed);
     json_set(object, "decides", json_boolean(step->decides), failed);

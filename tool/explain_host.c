@@ -265,7 +265,8 @@ static int look_at_extents(struct host *host, struct qcow2_image *image, const c
                 host->offset - extent.stream_offset < 2 * (uint64_t)host->info.cluster_size &&
                 within(host->offset, extent.stream_offset, stream_bytes(image, extent.offset))) {
                 use(host, "compressed", extent.offset, of,
-                    "compressed data: the cluster at 0x%" PRIx64 " of the disk (its stream begins at "
+                    "compressed data: the cluster at 0x%" PRIx64
+                    " of the disk (its stream begins at "
                     "0x%" PRIx64 ", and may end before this byte)",
                     extent.offset, extent.stream_offset);
             }
@@ -275,7 +276,8 @@ static int look_at_extents(struct host *host, struct qcow2_image *image, const c
 
             use(host, extent.kind == QCOW2_EXTENT_DATA ? "data" : "set-aside", guest_off, of,
                 "%s%s at 0x%" PRIx64 " of the disk", where,
-                extent.kind == QCOW2_EXTENT_DATA ? "data: the byte" : "set aside, but read as zeros: the byte",
+                extent.kind == QCOW2_EXTENT_DATA ? "data: the byte"
+                                                 : "set aside, but read as zeros: the byte",
                 guest_off);
         }
     }
@@ -304,8 +306,8 @@ static void look_at_snapshot(struct host *host, const char *path,
         one.snapshot = snapshot->id;
         snprintf(of, sizeof of, "%ssnapshot %s (\"%s\")", state != 0 ? "the VM state of " : "",
                  snapshot->id, snapshot->name);
-        image = open_image(path, &one,
-                           QCOW2_OPEN_NO_BACKING | (state != 0 ? (uint32_t)QCOW2_OPEN_VM_STATE : 0));
+        image = open_image(
+            path, &one, QCOW2_OPEN_NO_BACKING | (state != 0 ? (uint32_t)QCOW2_OPEN_VM_STATE : 0));
         if (image == NULL) {
             return;
         }

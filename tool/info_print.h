@@ -9,7 +9,7 @@
 
 /* One file of a chain. */
 struct info_facts {
-    const char *path; /* as the user named it; further down as the chain does */
+    const char *path;          /* as the user named it; further down as the chain does */
     struct qcow2_image *image; /* the file alone, so its depth is 0 */
     struct qcow2_info info;
     struct qcow2_luks_info luks; /* if it has one that is no problem */
@@ -33,6 +33,6 @@ bool info_has_snapshots(const struct info_facts *facts);
 /* The words for the values of struct qcow2_info. */
 const char *info_compression_name(int compression); /* as qemu-img calls it */
 const char *info_format_name(int format);
-const char *info_encryption_name(int encryption);   /* NULL for none */
+const char *info_encryption_name(int encryption); /* NULL for none */
 
 #endif

@@ -147,9 +147,8 @@ static int ask_user(struct keys *keys, const char *name, char *buf, size_t buf_b
                     size_t *length_ret)
 {
     if (isatty(STDIN_FILENO) != 1) {
-        return fail(keys,
-                    "the image is encrypted; give its passphrase with --key-file FILE (a "
-                    "descriptor: --key-file -)");
+        return fail(keys, "the image is encrypted; give its passphrase with --key-file FILE (a "
+                          "descriptor: --key-file -)");
     }
     switch (prompt_passphrase(name, buf, buf_bytes, length_ret)) {
     case PROMPT_DONE:

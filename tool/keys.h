@@ -17,10 +17,10 @@ struct keys {
     char *bytes[KEY_FILES_MAX]; /* what they hold, once they have been read */
     size_t lengths[KEY_FILES_MAX];
     unsigned images_left; /* to be opened with these keys, after which they are forgotten */
-    bool remember;      /* an answer of the user is kept, as if it were a key file */
-    unsigned next;      /* the file for the next encrypted layer of the image being opened */
-    bool asked;         /* the image being opened wanted a key */
-    char problem[1024]; /* why none could be had; "" */
+    bool remember;        /* an answer of the user is kept, as if it were a key file */
+    unsigned next;        /* the file for the next encrypted layer of the image being opened */
+    bool asked;           /* the image being opened wanted a key */
+    char problem[1024];   /* why none could be had; "" */
 };
 
 /* Adds a file. False: there are too many. */

@@ -29,9 +29,10 @@ static const char *advice(const struct qcow2_error *err, const struct grants *gr
         return "--no-backing reads the top layer alone";
     }
     if (err->code == QCOW2_E_KEY && common->keys->asked) {
-        return common->keys->file_count > 0 ? "the passphrase is what --key-file names, without one "
-                                              "line end"
-                                            : NULL;
+        return common->keys->file_count > 0
+                   ? "the passphrase is what --key-file names, without one "
+                     "line end"
+                   : NULL;
     }
     if (err->code == QCOW2_E_KEY) {
         return "give its passphrase with --key-file FILE";
@@ -48,8 +49,8 @@ static const char *advice(const struct qcow2_error *err, const struct grants *gr
 static void report_failure(const char *path, const struct qcow2_error *err,
                            const struct grants *grants, const struct common_options *common)
 {
-    const char *layer = err->depth > 0 && err->depth == grants->layer_depth ? grants->layer_name
-                                                                            : NULL;
+    const char *layer =
+        err->depth > 0 && err->depth == grants->layer_depth ? grants->layer_name : NULL;
 
     if (signals_caught() != 0) {
         report(path, "stopped by %s", signals_name());

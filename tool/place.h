@@ -9,10 +9,10 @@
 #include <stdbool.h>
 
 struct place {
-    bool past_end;     /* the disk is shorter */
-    bool known;        /* the tables could be followed */
-    int byte;          /* its value; -1: cannot be read */
-    const char *file;  /* which decides; lives as long as the image */
+    bool past_end;                 /* the disk is shorter */
+    bool known;                    /* the tables could be followed */
+    int byte;                      /* its value; -1: cannot be read */
+    const char *file;              /* which decides; lives as long as the image */
     struct qcow2_explanation step; /* of the file that decides */
 };
 

@@ -19,8 +19,7 @@
 
 #include "text.h"
 
-static const int held_signals[] = { SIGINT,  SIGTERM, SIGHUP, SIGQUIT,
-                                    SIGTSTP, SIGTTIN, SIGTTOU };
+static const int held_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU };
 #define HELD_COUNT (sizeof held_signals / sizeof held_signals[0])
 
 static volatile sig_atomic_t arrived;
@@ -113,8 +112,8 @@ static enum prompt_outcome read_line(const struct session *session, char *buf, s
     return PROMPT_GIVEN_UP;
 }
 
-static enum prompt_outcome ask(struct session *session, FILE *terminal, const char *name,
-                               char *buf, size_t buf_bytes, size_t *length_ret)
+static enum prompt_outcome ask(struct session *session, FILE *terminal, const char *name, char *buf,
+                               size_t buf_bytes, size_t *length_ret)
 {
     enum prompt_outcome outcome;
     struct termios silent;

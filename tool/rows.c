@@ -49,8 +49,8 @@ static int next_piece(struct row_walk *walk, struct row *piece_ret, struct qcow2
                       extent->kind == QCOW2_EXTENT_COMPRESSED;
     piece_ret->zero = !piece_ret->data || in_hole;
     piece_ret->compressed = extent->kind == QCOW2_EXTENT_COMPRESSED;
-    piece_ret->has_offset = extent->host_offset != UINT64_MAX &&
-                            !layer_views_encrypted(&walk->layers, extent->depth);
+    piece_ret->has_offset =
+        extent->host_offset != UINT64_MAX && !layer_views_encrypted(&walk->layers, extent->depth);
     piece_ret->offset = piece_ret->has_offset ? extent->host_offset : 0;
 
     extent->offset += length;

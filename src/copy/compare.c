@@ -141,8 +141,8 @@ static void compare_piece(struct compare *job, const struct q2_pair_piece *piece
     uint64_t step = piece->length;
     uint64_t offset = 0;
     int failed = 0;
-    int r = compare_range(job, piece, piece->guest_off, (size_t)step, buffers, &offset, &failed,
-                          &err);
+    int r =
+        compare_range(job, piece, piece->guest_off, (size_t)step, buffers, &offset, &failed, &err);
 
     if (r < 0) {
         /* Sector by sector, so that a difference in front of the one that fails is not missed. */
@@ -270,8 +270,8 @@ static int compare(struct compare *job, struct qcow2_image *image_a, struct qcow
                    struct qcow2_error *err)
 {
     const struct q2_copy *copy = job->copy;
-    int ret = q2_pairs_init(&job->pairs, image_a, image_b, copy->start, copy->start + copy->length,
-                            err);
+    int ret =
+        q2_pairs_init(&job->pairs, image_a, image_b, copy->start, copy->start + copy->length, err);
 
     if (ret < 0) {
         return ret;
@@ -307,8 +307,8 @@ static void give_result(const struct compare *job, int outcome,
 }
 
 int qcow2_compare(struct qcow2_image *image_a, struct qcow2_image *image_b,
-                  const struct qcow2_copy_options *options,
-                  struct qcow2_compare_result *result_ret, struct qcow2_error *err)
+                  const struct qcow2_copy_options *options, struct qcow2_compare_result *result_ret,
+                  struct qcow2_error *err)
 {
     struct qcow2_error fault = QCOW2_ERROR_INIT;
     struct q2_copy copy;

@@ -35,8 +35,7 @@ int q2_pairs_init(struct q2_pairs *pairs, struct qcow2_image *image_a, struct qc
     if (pthread_mutex_init(&pairs->lock, NULL) != 0) {
         return q2_fault_set(err, QCOW2_E_NOMEM, 0, "no memory for a lock");
     }
-    pairs->cluster_bytes =
-        max_u64(q2_plan_cluster_bytes(image_a), q2_plan_cluster_bytes(image_b));
+    pairs->cluster_bytes = max_u64(q2_plan_cluster_bytes(image_a), q2_plan_cluster_bytes(image_b));
     pairs->piece_bytes = max_u64(PIECE_BYTES, pairs->cluster_bytes);
     for (int i = 0; i < 2; i++) {
         pairs->side[i].image = images[i];
@@ -84,8 +83,8 @@ static int find_run(struct q2_pairs *pairs, struct q2_pair_side *side, struct qc
     if (extent->kind == QCOW2_EXTENT_DATA) {
         fd = qcow2_extent_fd(side->image, extent);
         if (fd >= 0) {
-            side->run = q2_host_holes_find(&side->holes, fd, extent->host_offset, extent->length,
-                                           &hole);
+            side->run =
+                q2_host_holes_find(&side->holes, fd, extent->host_offset, extent->length, &hole);
             side->zero = hole;
         }
     }

@@ -34,8 +34,8 @@ static int load_entry(const struct q2_layer *layer, uint64_t rel_off, uint8_t by
     if ((r = q2_window_read(&layer->file, bytes, n, host_off, "bitmap directory", err)) < 0) {
         return r;
     }
-    r = q2_bitmap_entry_decode(bytes, n, host_off, layer->geometry.cluster_bits,
-                               live_size(layer), entry, err);
+    r = q2_bitmap_entry_decode(bytes, n, host_off, layer->geometry.cluster_bits, live_size(layer),
+                               entry, err);
     if (r == Q2_BITMAP_NEED_MORE || (r == 0 && entry->entry_bytes > n)) {
         return q2_error_set_at(err, QCOW2_E_CORRUPT, host_off,
                                "bitmap directory entry at 0x%llx leaves the directory",
@@ -78,8 +78,8 @@ int qcow2_next_bitmap(const struct qcow2_image *image, uint64_t *cursor,
     }
     *bitmap_ret = (struct qcow2_bitmap){
         .granularity = UINT64_C(1) << entry.granularity_bits,
-        .flags = (entry.in_use ? QCOW2_BITMAP_IN_USE : 0U) |
-                 (entry.automatic ? QCOW2_BITMAP_AUTO : 0U),
+        .flags =
+            (entry.in_use ? QCOW2_BITMAP_IN_USE : 0U) | (entry.automatic ? QCOW2_BITMAP_AUTO : 0U),
         .table_entries = entry.table_entries,
         .table_offset = entry.table_off,
     };
@@ -98,8 +98,7 @@ struct walk {
 
 /* Up to CHUNK_BYTES bytes of bits from byte number `byte` on, not past the end of their cluster; how
  * many, or a code. */
-static int load_bits(const struct walk *walk, uint64_t byte, uint8_t *bits,
-                     struct qcow2_error *err)
+static int load_bits(const struct walk *walk, uint64_t byte, uint8_t *bits, struct qcow2_error *err)
 {
     unsigned cluster_bits = walk->layer->geometry.cluster_bits;
     uint64_t index = byte >> cluster_bits, skip = byte & ((UINT64_C(1) << cluster_bits) - 1);
@@ -170,8 +169,9 @@ static int check_bitmap(const struct q2_layer *layer, const struct qcow2_bitmap 
     }
     *granularity_bits_ret = bits;
     if ((bitmap->flags & QCOW2_BITMAP_IN_USE) != 0) {
-        return q2_error_set(err, QCOW2_E_CORRUPT,
-                            "the bitmap was not closed properly: it does not tell what has changed");
+        return q2_error_set(
+            err, QCOW2_E_CORRUPT,
+            "the bitmap was not closed properly: it does not tell what has changed");
     }
     if (bitmap->granularity != UINT64_C(1) << bits ||
         bitmap->table_entries !=

@@ -120,8 +120,7 @@ static int open_data(struct q2_layer *layer, const struct qcow2_options *options
 
 static int grow(struct qcow2_image *image, struct qcow2_error *err)
 {
-    struct q2_layer *layers =
-        realloc(image->layers, (image->n_layers + 1) * sizeof *image->layers);
+    struct q2_layer *layers = realloc(image->layers, (image->n_layers + 1) * sizeof *image->layers);
 
     if (layers == NULL) {
         return q2_error_nomem(err);
@@ -193,8 +192,8 @@ int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options
     const bool metadata_only = (options->flags & QCOW2_OPEN_METADATA_ONLY) != 0;
     const bool follow = metadata_only ? (options->flags & QCOW2_OPEN_METADATA_CHAIN) != 0
                                       : (options->flags & QCOW2_OPEN_NO_BACKING) == 0;
-    const uint32_t max_depth = options->max_chain_depth != 0 ? options->max_chain_depth
-                                                             : DEFAULT_MAX_CHAIN_DEPTH;
+    const uint32_t max_depth =
+        options->max_chain_depth != 0 ? options->max_chain_depth : DEFAULT_MAX_CHAIN_DEPTH;
 
     for (;;) {
         struct q2_layer *layer = &image->layers[image->n_layers - 1];

@@ -20,8 +20,8 @@
 /* The stream of a run in memory, or NULL and a code. What a file has no longer is not invented: the
  * decoder gets the bytes that exist. */
 static const uint8_t *fetch(struct qcow2_image *image, struct q2_lane *lane,
-                            const struct q2_run *run, uint64_t ahead_bytes,
-                            size_t *bytes_ret, int *code_ret, struct qcow2_error *err)
+                            const struct q2_run *run, uint64_t ahead_bytes, size_t *bytes_ret,
+                            int *code_ret, struct qcow2_error *err)
 {
     const struct q2_window *file = &run->layer->file;
     uint64_t existing = q2_window_existing(file, run->host_off, run->compressed_bytes);

@@ -23,9 +23,9 @@ int q2_head_read(struct q2_layer *layer, uint64_t bytes, struct qcow2_error *err
     layer->head = head;
     layer->head_bytes = (size_t)bytes;
     memset(head + existing, 0, (size_t)(bytes - existing));
-    return existing == 0 ? 0
-                         : q2_window_read_existing(&layer->file, head, (size_t)existing, 0,
-                                                   "header", err);
+    return existing == 0
+               ? 0
+               : q2_window_read_existing(&layer->file, head, (size_t)existing, 0, "header", err);
 }
 
 static int load_header(struct q2_layer *layer, uint32_t flags, struct qcow2_error *err)
@@ -49,8 +49,7 @@ static int load_header(struct q2_layer *layer, uint32_t flags, struct qcow2_erro
     return 0;
 }
 
-int q2_head_take_string(char **string_ret, const uint8_t *bytes, size_t n,
-                        struct qcow2_error *err)
+int q2_head_take_string(char **string_ret, const uint8_t *bytes, size_t n, struct qcow2_error *err)
 {
     free(*string_ret);
     *string_ret = NULL;
@@ -119,8 +118,7 @@ static void take_bitmaps(struct q2_layer *layer, const struct q2_extension *ext,
     dir->bytes = q2_load_be64(data + 8);
     dir->host_off = q2_load_be64(data + 16);
     dir->broken = q2_load_be32(data + 4) != 0 || dir->entries == 0 ||
-                  dir->entries > Q2_MAX_BITMAPS ||
-                  dir->bytes > Q2_MAX_BITMAP_DIRECTORY_BYTES ||
+                  dir->entries > Q2_MAX_BITMAPS || dir->bytes > Q2_MAX_BITMAP_DIRECTORY_BYTES ||
                   (dir->host_off & ((UINT64_C(1) << layer->header.cluster_bits) - 1)) != 0;
 }
 

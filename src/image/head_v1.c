@@ -16,8 +16,7 @@ int q2_head_load_v1(struct q2_layer *layer, uint32_t flags, struct qcow2_error *
     if ((r = q2_header_decode_v1(layer->head, there, &layer->header, &l2_bits, err)) < 0) {
         return r;
     }
-    q2_window_set_clusters(&layer->file, h->cluster_bits,
-                           (flags & QCOW2_OPEN_ZEROS_PAST_END) != 0);
+    q2_window_set_clusters(&layer->file, h->cluster_bits, (flags & QCOW2_OPEN_ZEROS_PAST_END) != 0);
     q2_geometry_init_v1(&layer->geometry, h->cluster_bits, l2_bits);
     layer->size_bytes = h->size_bytes & ~UINT64_C(511);
     if (h->backing_off == 0 || h->backing_bytes == 0) {

@@ -49,7 +49,7 @@ struct q2_layer {
     bool probed; /* nobody stated the format: see chain.c */
     struct q2_window file;
     struct q2_window data_file; /* the external data file, if there is one */
-    struct q2_header header;      /* QCOW2 and QCOW1; of the latter, what it has in common */
+    struct q2_header header;    /* QCOW2 and QCOW1; of the latter, what it has in common */
     struct q2_geometry geometry;
     uint64_t size_bytes; /* of the disk it shows */
     uint64_t guest_base; /* added to guest offsets: where a VM state begins, else 0 */
@@ -58,7 +58,8 @@ struct q2_layer {
     uint8_t *head;
     size_t head_bytes;
     char *backing_file, *backing_format, *data_file_name; /* NULL: not stated */
-    char (*feature_names)[Q2_FEATURE_NAME_BYTES + 1]; /* 3 sets of 64; NULL: the image has no table */
+    char (
+        *feature_names)[Q2_FEATURE_NAME_BYTES + 1]; /* 3 sets of 64; NULL: the image has no table */
     struct q2_bitmap_directory bitmaps;
     uint64_t luks_off, luks_bytes; /* of the LUKS header in the file; bytes 0: none */
     struct q2_cipher *cipher;      /* NULL: data is stored in clear */
@@ -135,8 +136,7 @@ int q2_head_read(struct q2_layer *layer, uint64_t bytes, struct qcow2_error *err
 
 /* A string out of the image, up to its first NUL, in place of *string_ret; one that is empty is not
  * there. */
-int q2_head_take_string(char **string_ret, const uint8_t *bytes, size_t n,
-                        struct qcow2_error *err);
+int q2_head_take_string(char **string_ret, const uint8_t *bytes, size_t n, struct qcow2_error *err);
 
 /* ---- layer.c ---- */
 

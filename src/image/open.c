@@ -17,9 +17,9 @@ static int take_options(const struct qcow2_options *from, struct qcow2_options *
                         struct qcow2_error *err)
 {
     const size_t known = sizeof *options_ret;
-    const uint32_t flags =
-        QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_METADATA_ONLY | QCOW2_OPEN_ZEROS_PAST_END |
-        QCOW2_OPEN_VM_STATE | QCOW2_OPEN_METADATA_CHAIN;
+    const uint32_t flags = QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_METADATA_ONLY |
+                           QCOW2_OPEN_ZEROS_PAST_END | QCOW2_OPEN_VM_STATE |
+                           QCOW2_OPEN_METADATA_CHAIN;
 
     *options_ret = (struct qcow2_options)QCOW2_OPTIONS_INIT;
     if (from == NULL) {

@@ -38,8 +38,8 @@ static int read_part_of_sector(struct q2_lane *lane, const struct q2_layer *laye
     int r;
 
     if ((r = read_file(lane, layer, sector, sizeof sector, host_off - skip, err)) < 0 ||
-        (r = q2_layer_decrypt(lane, layer, sector, sizeof sector, guest_off - skip,
-                              host_off - skip, err)) < 0) {
+        (r = q2_layer_decrypt(lane, layer, sector, sizeof sector, guest_off - skip, host_off - skip,
+                              err)) < 0) {
         return r;
     }
     memcpy(buf, sector + skip, n);
@@ -87,8 +87,7 @@ static int read_stored(struct q2_lane *lane, const struct q2_run *run, void *buf
 
 /* One run, or what of it the caller wants. ahead_bytes: how much more this call will read. */
 static int read_run(struct qcow2_image *image, struct q2_lane *lane, const struct q2_run *run,
-                    void *buf, size_t n, uint64_t ahead_bytes, bool keep,
-                    struct qcow2_error *err)
+                    void *buf, size_t n, uint64_t ahead_bytes, bool keep, struct qcow2_error *err)
 {
     uint64_t clusters = clusters_touched(run->layer, run->layer_guest_off, n);
 

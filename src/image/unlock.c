@@ -189,8 +189,7 @@ int q2_layer_decrypt(struct q2_lane *lane, const struct q2_layer *layer, void *b
 {
     struct q2_cipher_worker *worker = worker_for(lane, layer, err);
     /* Method 1 counts sectors of the guest's disk, LUKS those of the file the data is in. */
-    uint64_t counted =
-        layer->header.crypt_method == QCOW2_ENCRYPTION_AES ? guest_off : host_off;
+    uint64_t counted = layer->header.crypt_method == QCOW2_ENCRYPTION_AES ? guest_off : host_off;
 
     if (worker == NULL) {
         return QCOW2_E_NOMEM;

@@ -94,8 +94,9 @@ static void disks_with_the_same_bytes_are_the_same(void **state)
 
 static void first_of_many_differences_is_found(void **state)
 {
-    static const uint64_t places[] = { 13 * CLUSTER + 65535, 0, 12 * CLUSTER, CLUSTER - 1,
-                                       13 * CLUSTER, 222 * CLUSTER + 4097 };
+    static const uint64_t places[] = { 13 * CLUSTER + 65535, 0,
+                                       12 * CLUSTER,         CLUSTER - 1,
+                                       13 * CLUSTER,         222 * CLUSTER + 4097 };
     struct qcow2_compare_result result;
     struct pair pair;
 
@@ -291,8 +292,8 @@ static void failure_names_the_disk_and_the_place(void **state)
             struct qcow2_error err = QCOW2_ERROR_INIT;
 
             options.threads = thread_counts[i];
-            assert_int_equal(
-                qcow2_compare(pair.image[0], pair.image[1], &options, &result, &err), QCOW2_E_IO);
+            assert_int_equal(qcow2_compare(pair.image[0], pair.image[1], &options, &result, &err),
+                             QCOW2_E_IO);
             assert_int_equal(result.failed_image, side);
             assert_int_equal(err.sys_errno, ENXIO);
             assert_int_equal(err.guest_offset, bad);

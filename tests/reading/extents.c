@@ -82,8 +82,8 @@ static bool check_extent(struct comparison *run, const struct qcow2_extent *exte
     }
     if (extent->kind < QCOW2_EXTENT_HOLE || extent->kind > QCOW2_EXTENT_COMPRESSED ||
         extent->depth < 0) {
-        comparison_fail(run, "extents: kind %d, depth %d at %" PRIu64, extent->kind,
-                        extent->depth, extent->offset);
+        comparison_fail(run, "extents: kind %d, depth %d at %" PRIu64, extent->kind, extent->depth,
+                        extent->offset);
         return false;
     }
     if ((extent->kind == QCOW2_EXTENT_DATA && extent->host_offset == UINT64_MAX) ||

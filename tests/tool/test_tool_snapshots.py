@@ -19,7 +19,7 @@ def image(tmp_path_factory):
     path = tmp_path_factory.mktemp('snapshots') / 'image.qcow2'
     toolrun.create(path, '2M', 'write -P 1 0 1M')
     qemu_img('snapshot', '-c', 'one', path)
-    toolrun.qemu_io(path, 'write -P 2 0 100k', 'write -b -P 77 0 5000')
+    toolrun.qemu_io(path, 'write -P 2 0 100k', 'write -b -P 77 0 5120')
     qemu_img('snapshot', '-c', '1', path)
     qemu_img('bitmap', '--add', '-g', '64k', path, 'first')
     toolrun.qemu_io(path, 'write -P 3 1536k 100k', 'write -P 4 2000k 4k')
@@ -35,7 +35,8 @@ FIRST = b'\1' * (1 << 20) + bytes(1 << 20)
 SECOND = b'\2' * 102400 + FIRST[102400:]
 
 
-@pytest.mark.parametrize('word, content', [('1', FIRST), ('one', FIRST), ('2', SECOND)])
+@pytest.mark.parametrize('word, content', [('1', FIRST), ('one', FIRST), ('2', SECOND)],
+                         ids=['id', 'name', 'second'])
 def test_snapshot_is_a_disk_of_its_own(image, word, content, tmp_path):
     assert good('digest', '--snapshot', word, image).stdout.split()[0].decode() == digest_of(content)
     assert good('cat', '--snapshot', word, '-l', '200k', image).stdout == content[:204800]
