@@ -27,6 +27,7 @@ void q2_error_fill(struct qcow2_error *err, int code, int sys_errno, uint64_t ho
 {
     char text[128] = "";
     size_t used;
+    int length;
     va_list args;
 
     if (!usable(err)) {
@@ -39,10 +40,11 @@ void q2_error_fill(struct qcow2_error *err, int code, int sys_errno, uint64_t ho
     err->host_offset = host_off;
     err->guest_offset = UINT64_MAX;
     va_start(args, fmt);
-    if (vsnprintf(err->message, sizeof err->message, fmt, args) < 0) {
+    length = vsnprintf(err->message, sizeof err->message, fmt, args);
+    va_end(args);
+    if (length < 0) {
         err->message[0] = '\0';
     }
-    va_end(args);
     if (sys_errno != 0) {
         used = strlen(err->message);
         (void)snprintf(err->message + used, sizeof err->message - used, ": %s",

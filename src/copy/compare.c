@@ -175,8 +175,8 @@ static void work(void *ctx, unsigned index)
 {
     struct compare *job = ctx;
     size_t bytes = (size_t)job->pairs.piece_bytes;
-    unsigned char *const buffers[2] = { job->buffers + 2 * index * bytes,
-                                        job->buffers + (2 * index + 1) * bytes };
+    unsigned char *const first = job->buffers + (size_t)index * 2 * bytes;
+    unsigned char *const buffers[2] = { first, first + bytes };
 
     while (!q2_copy_stopping(job->copy)) {
         struct qcow2_error err = QCOW2_ERROR_INIT;
@@ -311,13 +311,15 @@ int qcow2_compare(struct qcow2_image *image_a, struct qcow2_image *image_b,
                   struct qcow2_error *err)
 {
     struct qcow2_error fault = QCOW2_ERROR_INIT;
-    struct q2_copy copy;
+    struct q2_copy copy = { .image = NULL };
     struct compare job = { .copy = &copy };
-    int ret = begin(&copy, image_a, image_b, options, &fault);
+    int ret;
 
-    if (ret == 0 && result_ret == NULL) {
-        ret = q2_fault_set(&fault, QCOW2_E_ARGUMENT, 0, "there is nowhere to put the result");
+    if (result_ret == NULL) {
+        q2_fault_set(&fault, QCOW2_E_ARGUMENT, 0, "there is nowhere to put the result");
+        return q2_fault_publish(err, &fault);
     }
+    ret = begin(&copy, image_a, image_b, options, &fault);
     if (ret == 0) {
         ret = compare(&job, image_a, image_b, &fault);
         give_result(&job, ret, result_ret);

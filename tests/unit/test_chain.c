@@ -3,7 +3,7 @@
  * Images and parents are in memory, so nothing here depends on a path. */
 #include "unit.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,10 +30,10 @@ static int grant(void *ctx, const struct qcow2_reference *reference,
 
     (void)err;
     shelf->last = *reference;
-    (void)strncpy(shelf->name, reference->name, sizeof shelf->name - 1);
-    (void)strncpy(shelf->format, reference->format != NULL ? reference->format : "none",
-                  sizeof shelf->format - 1);
-    (void)strncpy(shelf->referrer, reference->referrer, sizeof shelf->referrer - 1);
+    (void)snprintf(shelf->name, sizeof shelf->name, "%s", reference->name);
+    (void)snprintf(shelf->format, sizeof shelf->format, "%s",
+                   reference->format != NULL ? reference->format : "none");
+    (void)snprintf(shelf->referrer, sizeof shelf->referrer, "%s", reference->referrer);
     if (shelf->deny != 0) {
         return shelf->deny;
     }
@@ -54,9 +54,9 @@ static void set_backing(struct sample *sample, const char *name, const char *for
     if (format != NULL) {
         sample_store(at, 0xe2792aca, 4);
         sample_store(at + 4, strlen(format), 4);
-        memcpy(at + 8, format, strlen(format));
+        (void)snprintf((char *)at + 8, 64, "%s", format);
     }
-    memcpy(sample->file + name_off, name, strlen(name));
+    (void)snprintf((char *)sample->file + name_off, 1024, "%s", name);
     sample_store(sample->file + 8, name_off, 8);
     sample_store(sample->file + 16, strlen(name), 4);
 }
