@@ -25,7 +25,7 @@ static const char *advice(const struct qcow2_error *err, const struct grants *gr
         return "if the image may use it, name its directory with --allow DIR; --no-backing reads "
                "the top layer alone";
     }
-    if (err->code == QCOW2_E_REFERENCE) {
+    if (err->code == QCOW2_E_REFERENCE && grants->is_backing_file) {
         return "--no-backing reads the top layer alone";
     }
     if (err->code == QCOW2_E_KEY && common->keys->asked) {
