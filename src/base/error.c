@@ -40,7 +40,6 @@ void q2_error_fill(struct qcow2_error *err, int code, int sys_errno, uint64_t ho
     err->host_offset = host_off;
     err->guest_offset = UINT64_MAX;
     va_start(args, fmt);
-    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): version 14 overlooks the line above */
     length = vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
     if (length < 0) {
