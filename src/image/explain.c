@@ -8,21 +8,6 @@
 #include "base/error.h"
 #include "image/refcount.h"
 
-static int extent_kind(enum q2_kind kind)
-{
-    switch (kind) {
-    case Q2_ZERO:
-        return QCOW2_EXTENT_ZERO;
-    case Q2_NORMAL:
-        return QCOW2_EXTENT_DATA;
-    case Q2_COMPRESSED:
-        return QCOW2_EXTENT_COMPRESSED;
-    case Q2_UNALLOCATED:
-        break;
-    }
-    return QCOW2_EXTENT_HOLE;
-}
-
 /* The bytes of a raw file are the disk; what fills its last sector up is zeros. */
 static void explain_raw(const struct q2_layer *layer, uint64_t guest_off,
                         struct qcow2_explanation *e)
@@ -96,7 +81,7 @@ static int explain_mapping(struct qcow2_image *image, struct q2_lane *lane,
                                (unsigned long long)e->l2_index, (unsigned long long)e->l2_entry,
                                q2_fault_text(m.fault));
     }
-    e->kind = extent_kind(m.kind);
+    e->kind = q2_extent_kind(m.kind);
     e->compressed_bytes = m.compressed_bytes;
     e->encrypted = m.kind == Q2_NORMAL && layer->cipher != NULL;
     if (m.host_off == Q2_NO_HOST) {

@@ -5,21 +5,6 @@
 #include "base/checked.h"
 #include "base/error.h"
 
-static int extent_kind(enum q2_kind kind)
-{
-    switch (kind) {
-    case Q2_ZERO:
-        return QCOW2_EXTENT_ZERO;
-    case Q2_NORMAL:
-        return QCOW2_EXTENT_DATA;
-    case Q2_COMPRESSED:
-        return QCOW2_EXTENT_COMPRESSED;
-    case Q2_UNALLOCATED:
-        break;
-    }
-    return QCOW2_EXTENT_HOLE;
-}
-
 int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
                       struct qcow2_extent *extent_ret, struct qcow2_error *err)
 {
@@ -49,7 +34,7 @@ int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
     *extent_ret = (struct qcow2_extent){
         .offset = *cursor,
         .length = run.length_bytes,
-        .kind = extent_kind(run.kind),
+        .kind = q2_extent_kind(run.kind),
         .depth = (int)run.layer->depth,
         /* Where a stream starts says nothing about where the extent's bytes are. */
         .host_offset = run.kind == Q2_COMPRESSED ? UINT64_MAX : run.host_off,

@@ -91,6 +91,22 @@ int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct 
 
 /* ---- lookup.c ---- */
 
+/* What callers call it. */
+static inline int q2_extent_kind(enum q2_kind kind)
+{
+    switch (kind) {
+    case Q2_ZERO:
+        return QCOW2_EXTENT_ZERO;
+    case Q2_NORMAL:
+        return QCOW2_EXTENT_DATA;
+    case Q2_COMPRESSED:
+        return QCOW2_EXTENT_COMPRESSED;
+    case Q2_UNALLOCATED:
+        break;
+    }
+    return QCOW2_EXTENT_HOLE;
+}
+
 /* Where a run of guest bytes lives. */
 struct q2_run {
     enum q2_kind kind;
