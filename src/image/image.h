@@ -81,6 +81,15 @@ static inline const struct q2_window *q2_layer_data(const struct q2_layer *layer
     return layer->geometry.data_file ? &layer->data_file : &layer->file;
 }
 
+/* Reads n bytes of the layer's stored clusters, as they are in the file. */
+static inline int q2_layer_read(struct q2_lane *lane, const struct q2_layer *layer, void *buf,
+                                size_t n, uint64_t host_off, struct qcow2_error *err)
+{
+    q2_lane_count(lane, Q2_SOURCE_READS, 1);
+    q2_lane_count(lane, Q2_SOURCE_BYTES, n);
+    return q2_window_read(q2_layer_data(layer), buf, n, host_off, "data", err);
+}
+
 /* ---- table.c ---- */
 
 /* Reads up to n_words big-endian words of a table from host_off (a multiple of 8) on, as far as they
@@ -140,6 +149,12 @@ uint64_t q2_lookup_compressed_end(struct qcow2_image *image, struct q2_lane *lan
 int q2_compressed_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_run *run,
                        void *buf, size_t n, uint64_t ahead_bytes, bool keep,
                        struct qcow2_error *err);
+
+/* ---- encrypted.c ---- */
+
+/* Reads n bytes of a NORMAL run of an encrypted layer from its start on. */
+int q2_encrypted_read(struct q2_lane *lane, const struct q2_run *run, void *buf, size_t n,
+                      struct qcow2_error *err);
 
 /* ---- head.c, head_v1.c: what the start of a file says ---- */
 

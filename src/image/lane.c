@@ -12,28 +12,33 @@
 
 #include "crypto/cipher.h"
 
-/* More calls at once than this (threads waiting in slow sources, say) make lanes for themselves, which
- * go when they are done. */
-enum { MIN_PLACES = 16, MAX_PLACES = 256 };
+/* More calls at once than this make lanes for themselves, which go when they are done. Far more than
+ * there are processors, because a thread that waits for its turn in the middle of a call has a lane. */
+enum { MIN_PLACES = 128, MAX_PLACES = 1024 };
+
+/* Lanes for each processor that keep their scratch memory between calls; the others are only used
+ * when more threads read than can run. */
+enum { ROOMY_PER_PROCESSOR = 2 };
 
 /* Idle places stand a cache line apart. */
 enum { STRIDE = Q2_CACHE_LINE / sizeof(_Atomic(struct q2_lane *)) };
 
-static unsigned count_places(void)
+static void count_places(struct q2_lanes *lanes)
 {
     long processors = sysconf(_SC_NPROCESSORS_CONF);
-    unsigned places = MIN_PLACES;
 
-    while (places < MAX_PLACES && (long)places < processors) {
-        places *= 2;
+    lanes->places = MIN_PLACES;
+    while (lanes->places < MAX_PLACES && (long)lanes->places < processors * ROOMY_PER_PROCESSOR) {
+        lanes->places *= 2;
     }
-    return places;
+    lanes->roomy =
+        processors < 1 ? ROOMY_PER_PROCESSOR : (unsigned)processors * (unsigned)ROOMY_PER_PROCESSOR;
 }
 
 int q2_lanes_init(struct q2_lanes *lanes)
 {
     memset(lanes, 0, sizeof *lanes);
-    lanes->places = count_places();
+    count_places(lanes);
     lanes->idle = aligned_alloc(Q2_CACHE_LINE, (size_t)lanes->places * Q2_CACHE_LINE);
     lanes->all = calloc(lanes->places, sizeof *lanes->all);
     if (lanes->idle == NULL || lanes->all == NULL) {
@@ -73,16 +78,9 @@ void q2_lanes_deinit(struct q2_lanes *lanes)
     lanes->idle = NULL;
 }
 
-/* Where to look first. Any answer is right; a different one for each running thread is fast. */
-static unsigned home(const struct q2_lanes *lanes)
+/* A number that differs for most threads. */
+static unsigned number_of_thread(void)
 {
-#ifdef __linux__
-    int cpu = sched_getcpu();
-
-    if (cpu >= 0) {
-        return (unsigned)cpu & (lanes->places - 1);
-    }
-#endif
     pthread_t self = pthread_self();
     unsigned char bytes[sizeof self];
     unsigned hash = 0;
@@ -91,7 +89,20 @@ static unsigned home(const struct q2_lanes *lanes)
     for (size_t i = 0; i < sizeof self; i++) {
         hash = hash * 31 + bytes[i];
     }
-    return (hash ^ hash >> 12) & (lanes->places - 1);
+    return hash ^ hash >> 12;
+}
+
+/* Where to look first. Any answer is right; a different one for each running thread is fast. */
+static unsigned home(void)
+{
+#ifdef __linux__
+    int cpu = sched_getcpu();
+
+    if (cpu >= 0) {
+        return (unsigned)cpu;
+    }
+#endif
+    return number_of_thread();
 }
 
 static struct q2_lane *lane_create(void)
@@ -112,18 +123,19 @@ static struct q2_lane *lane_create(void)
     return lane;
 }
 
-/* A lane that finds a place among `all` is kept until close; false if there is none left. */
-static bool keep(struct q2_lanes *lanes, struct q2_lane *lane)
+/* A lane that finds a place among `all` is kept until close. */
+static void keep(struct q2_lanes *lanes, struct q2_lane *lane)
 {
     for (unsigned i = 0; i < lanes->places; i++) {
         struct q2_lane *none = NULL;
 
         if (atomic_load_explicit(&lanes->all[i], memory_order_relaxed) == NULL &&
             atomic_compare_exchange_strong(&lanes->all[i], &none, lane)) {
-            return true;
+            lane->kept = true;
+            lane->roomy = i < lanes->roomy;
+            return;
         }
     }
-    return false;
 }
 
 static _Atomic(struct q2_lane *) *place_at(const struct q2_lanes *lanes, unsigned i)
@@ -131,28 +143,54 @@ static _Atomic(struct q2_lane *) *place_at(const struct q2_lanes *lanes, unsigne
     return &lanes->idle[(size_t)(i & (lanes->places - 1)) * STRIDE];
 }
 
-struct q2_lane *q2_lane_check_out(struct q2_lanes *lanes)
+/* The lane that is idle at a place, if there is one. */
+static struct q2_lane *take(const struct q2_lanes *lanes, unsigned at)
 {
-    unsigned at = home(lanes);
+    _Atomic(struct q2_lane *) *place = place_at(lanes, at);
+    struct q2_lane *lane;
+
+    /* A look before the exchange: lanes in use must not cost a write to a line of theirs. */
+    if (atomic_load_explicit(place, memory_order_relaxed) == NULL ||
+        (lane = atomic_exchange_explicit(place, NULL, memory_order_acquire)) == NULL) {
+        return NULL;
+    }
+    lane->place = at;
+    lane->held_bytes = 0;
+    return lane;
+}
+
+/* The processor has no lane yet, or a thread that lost the processor in the middle of a call has it.
+ * In that case there are more threads than processors, and each soon has a place of its own. */
+static struct q2_lane *take_elsewhere(struct q2_lanes *lanes, unsigned of_processor)
+{
+    unsigned at = number_of_thread();
     struct q2_lane *lane;
 
     for (unsigned i = 0; i < lanes->places; i++) {
-        _Atomic(struct q2_lane *) *place = place_at(lanes, at + i);
-
-        /* A look before the exchange: lanes in use must not cost a write to a line of theirs. */
-        if (atomic_load_explicit(place, memory_order_relaxed) != NULL &&
-            (lane = atomic_exchange_explicit(place, NULL, memory_order_acquire)) != NULL) {
-            lane->place = at + i;
-            lane->held_bytes = 0;
+        if ((lane = take(lanes, at + i)) != NULL) {
             return lane;
         }
     }
     lane = lane_create();
     if (lane != NULL) {
-        lane->place = at;
-        lane->kept = keep(lanes, lane);
+        keep(lanes, lane);
+        lane->place = lane->roomy ? of_processor : at;
     }
     return lane;
+}
+
+struct q2_lane *q2_lane_check_out(struct q2_lanes *lanes)
+{
+    unsigned at = home();
+    struct q2_lane *lane = take(lanes, at);
+
+    return lane != NULL ? lane : take_elsewhere(lanes, at);
+}
+
+static void release_scratch(struct q2_scratch *scratch)
+{
+    free(scratch->bytes);
+    *scratch = (struct q2_scratch){ 0 };
 }
 
 static void retire(struct q2_lanes *lanes, struct q2_lane *lane)
@@ -170,6 +208,10 @@ void q2_lane_check_in(struct q2_lanes *lanes, struct q2_lane *lane)
     if (!lane->kept) {
         retire(lanes, lane);
         return;
+    }
+    if (!lane->roomy) {
+        release_scratch(&lane->compressed);
+        release_scratch(&lane->cluster);
     }
     /* There are as many places as lanes that are kept, so one is free; others may be quicker to it. */
     for (unsigned i = lane->place;; i++) {

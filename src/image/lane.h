@@ -3,10 +3,11 @@
  * decoders.
  *
  * A public call checks a lane out, has it alone until it checks it in, and so
- * counts, decodes and fills buffers without a lock or a shared cache line. There
- * is about one lane for each processor; a thread starts looking at the lane of
- * the processor it runs on, so one exchange on a line that nobody else touches
- * is all the synchronisation a call pays for. */
+ * counts, decodes and fills buffers without a lock or a shared cache line. A
+ * thread looks first at the lane of the processor it runs on, so one exchange on
+ * a line that nobody else touches is all the synchronisation a call pays for.
+ * With more threads than processors that lane is often held by a thread that is
+ * not running; then a thread looks at a place of its own. */
 #ifndef Q2_IMAGE_LANE_H
 #define Q2_IMAGE_LANE_H
 
@@ -59,11 +60,13 @@ struct q2_lane {
     size_t held_bytes;
     unsigned place; /* where it was idle last */
     bool kept;      /* until close; others go when they are checked in */
+    bool roomy;     /* keeps its scratch memory for the next call */
 };
 
 struct q2_lanes {
     _Atomic(struct q2_lane *) *idle;       /* places, each with a lane or NULL; lines apart */
     unsigned places;                       /* a power of two */
+    unsigned roomy;                        /* how many lanes keep their scratch memory */
     _Atomic(struct q2_lane *) *all;        /* every lane ever kept, for statistics; `places` long */
     _Atomic uint64_t retired[Q2_COUNTERS]; /* counts of lanes that were not kept */
 };

@@ -99,57 +99,84 @@ static bool continues(const struct q2_run *run, const struct q2_mapping *m)
                : m->host_off != Q2_NO_HOST && m->host_off == run->host_off + run->length_bytes;
 }
 
-/* Decodes entries from `at` on until the run ends or is max_bytes long. */
-static int lookup_in_table(struct qcow2_image *image, struct q2_lane *lane,
-                           const struct q2_layer *layer, struct cursor at, uint64_t in_cluster,
-                           uint64_t max_bytes, struct q2_run *run, struct qcow2_error *err)
+/* Words of the entries from `at` on, as far as they are of use to who wants `bytes` from the start of
+ * that cluster on; the number of words, or a code. */
+static int read_entries(struct qcow2_image *image, struct q2_lane *lane,
+                        const struct q2_layer *layer, const struct cursor *at, uint64_t bytes,
+                        uint64_t words_ret[BATCH_WORDS], struct qcow2_error *err)
 {
     const struct q2_geometry *g = &layer->geometry;
-    const uint64_t cluster_bytes = UINT64_C(1) << g->cluster_bits;
-    const unsigned words_per_entry = g->extended ? 2 : 1;
+    const unsigned per_entry = g->extended ? 2 : 1;
+    uint64_t want = per_entry;
+
+    if (bytes > UINT64_C(1) << g->cluster_bits) {
+        uint64_t entries = q2_min_u64(q2_blocks_for(bytes, g->cluster_bits),
+                                      (UINT64_C(1) << g->l2_bits) - at->index);
+
+        want = q2_min_u64(entries * per_entry, BATCH_WORDS);
+    }
+    return q2_table_read(image, lane, layer, at->table_off + at->index * per_entry * 8,
+                         (unsigned)want, words_ret, "L2 table", err);
+}
+
+/* Joins to a run, which fills its cluster up to the end, the clusters behind it that are more of the
+ * same. words: n words that begin with the entry of the run's cluster. */
+static void extend_run(struct qcow2_image *image, struct q2_lane *lane,
+                       const struct q2_layer *layer, struct cursor at, uint64_t *words, int n,
+                       uint64_t max_bytes, struct q2_run *run)
+{
+    const struct q2_geometry *g = &layer->geometry;
+    const int per_entry = g->extended ? 2 : 1;
+    int i = per_entry;
+
+    while (run->length_bytes < max_bytes && ++at.index >> g->l2_bits == 0) {
+        struct q2_mapping m;
+
+        at.guest_off += UINT64_C(1) << g->cluster_bits;
+        if (i >= n) {
+            /* What cannot be read ends the run; the next look at that place says what is wrong. */
+            n = read_entries(image, lane, layer, &at, max_bytes - run->length_bytes, words, NULL);
+            if (n < 0) {
+                return;
+            }
+            i = 0;
+        }
+        m = q2_l2_decode(g, words[i], g->extended ? words[i + 1] : 0, 0, at.guest_off);
+        if (!continues(run, &m)) {
+            return;
+        }
+        q2_lane_count(lane, Q2_L2_HITS, i > 0);
+        run->length_bytes += (uint64_t)m.subclusters << g->subcluster_bits;
+        if (g->extended && m.subclusters < Q2_SUBCLUSTERS) {
+            return;
+        }
+        i += per_entry;
+    }
+}
+
+/* Decodes entries from `at` on until the run ends or is max_bytes long. */
+static int lookup_in_table(struct qcow2_image *image, struct q2_lane *lane,
+                           const struct q2_layer *layer, const struct cursor *at,
+                           uint64_t in_cluster, uint64_t max_bytes, struct q2_run *run,
+                           struct qcow2_error *err)
+{
+    const struct q2_geometry *g = &layer->geometry;
     unsigned subcluster = (unsigned)(in_cluster >> g->subcluster_bits);
-    bool started = false;
+    uint64_t words[BATCH_WORDS], end;
+    struct q2_mapping m;
+    int n = read_entries(image, lane, layer, at, in_cluster + max_bytes, words, err);
 
-    while (at.index >> g->l2_bits == 0) {
-        uint64_t words[BATCH_WORDS];
-        uint64_t done = started ? run->length_bytes : 0;
-        uint64_t clusters =
-            q2_min_u64(q2_blocks_for(in_cluster + (max_bytes - done), g->cluster_bits),
-                       (UINT64_C(1) << g->l2_bits) - at.index);
-        unsigned want = (unsigned)q2_min_u64(clusters * words_per_entry, BATCH_WORDS);
-        int n = q2_table_read(image, lane, layer, at.table_off + at.index * words_per_entry * 8,
-                              want, words, "L2 table", started ? NULL : err);
-
-        if (n < 0) {
-            /* What has been found stands; the next look at this place says what is wrong. */
-            return started ? 0 : n;
-        }
-        for (int i = 0; i < n; i += (int)words_per_entry) {
-            struct q2_mapping m =
-                q2_l2_decode(g, words[i], g->extended ? words[i + 1] : 0, subcluster, at.guest_off);
-            uint64_t end = (uint64_t)(subcluster + m.subclusters) << g->subcluster_bits;
-
-            if (!started) {
-                if (m.fault != Q2_FAULT_NONE) {
-                    return fail_entry(layer, &at, words[i], m.fault, err);
-                }
-                start_run(layer, &m, words[i], in_cluster, end, run);
-                started = true;
-            } else if (continues(run, &m)) {
-                run->length_bytes += end;
-                q2_lane_count(lane, Q2_L2_HITS, i > 0);
-            } else {
-                return 0;
-            }
-            if (end < cluster_bytes || run->length_bytes >= max_bytes ||
-                run->kind == Q2_COMPRESSED) {
-                return 0;
-            }
-            in_cluster = 0;
-            subcluster = 0;
-            at.index++;
-            at.guest_off += cluster_bytes;
-        }
+    if (n < 0) {
+        return n;
+    }
+    m = q2_l2_decode(g, words[0], g->extended ? words[1] : 0, subcluster, at->guest_off);
+    if (m.fault != Q2_FAULT_NONE) {
+        return fail_entry(layer, at, words[0], m.fault, err);
+    }
+    end = (uint64_t)(subcluster + m.subclusters) << g->subcluster_bits;
+    start_run(layer, &m, words[0], in_cluster, end, run);
+    if (run->length_bytes < max_bytes && end >> g->cluster_bits != 0 && m.kind != Q2_COMPRESSED) {
+        extend_run(image, lane, layer, *at, words, n, max_bytes, run);
     }
     return 0;
 }
@@ -211,7 +238,7 @@ static int lookup_in_layer(struct qcow2_image *image, struct q2_lane *lane,
     }
     at.index = cluster & ((UINT64_C(1) << g->l2_bits) - 1);
     at.guest_off = cluster << g->cluster_bits;
-    r = lookup_in_table(image, lane, layer, at, guest_off - at.guest_off, max_bytes, run, err);
+    r = lookup_in_table(image, lane, layer, &at, guest_off - at.guest_off, max_bytes, run, err);
     run->length_bytes = q2_min_u64(run->length_bytes, max_bytes);
     return r;
 }

@@ -11,8 +11,6 @@
 /* A read longer than this, and than four clusters, is a stream: what it decodes is not kept. */
 #define STREAM_BYTES (UINT64_C(256) << 10)
 
-enum { SECTOR_BYTES = 512 };
-
 static uint64_t clusters_touched(const struct q2_layer *layer, uint64_t guest_off, size_t n)
 {
     unsigned cluster_bits = layer->geometry.cluster_bits;
@@ -20,69 +18,13 @@ static uint64_t clusters_touched(const struct q2_layer *layer, uint64_t guest_of
     return ((guest_off + n - 1) >> cluster_bits) - (guest_off >> cluster_bits) + 1;
 }
 
-static int read_file(struct q2_lane *lane, const struct q2_layer *layer, void *buf, size_t n,
-                     uint64_t host_off, struct qcow2_error *err)
-{
-    q2_lane_count(lane, Q2_SOURCE_READS, 1);
-    q2_lane_count(lane, Q2_SOURCE_BYTES, n);
-    return q2_window_read(q2_layer_data(layer), buf, n, host_off, "data", err);
-}
-
-/* A part of one sector: decrypted whole, beside the caller's buffer. */
-static int read_part_of_sector(struct q2_lane *lane, const struct q2_layer *layer, void *buf,
-                               size_t n, uint64_t guest_off, uint64_t host_off,
-                               struct qcow2_error *err)
-{
-    uint8_t sector[SECTOR_BYTES];
-    size_t skip = (size_t)(host_off % SECTOR_BYTES);
-    int r;
-
-    if ((r = read_file(lane, layer, sector, sizeof sector, host_off - skip, err)) < 0 ||
-        (r = q2_layer_decrypt(lane, layer, sector, sizeof sector, guest_off - skip, host_off - skip,
-                              err)) < 0) {
-        return r;
-    }
-    memcpy(buf, sector + skip, n);
-    return 0;
-}
-
-/* Sectors are decrypted where they are wanted; only the ends of a range that is not aligned need a place
- * of their own. Clusters are aligned in both address spaces, so one remainder serves for both. */
-static int read_encrypted(struct q2_lane *lane, const struct q2_layer *layer, char *buf, size_t n,
-                          uint64_t guest_off, uint64_t host_off, struct qcow2_error *err)
-{
-    while (n > 0) {
-        size_t skip = (size_t)(host_off % SECTOR_BYTES), now;
-        int r;
-
-        if (skip > 0 || n < SECTOR_BYTES) {
-            now = (size_t)q2_min_u64(n, SECTOR_BYTES - skip);
-            r = read_part_of_sector(lane, layer, buf, now, guest_off, host_off, err);
-        } else {
-            now = n - n % SECTOR_BYTES;
-            r = read_file(lane, layer, buf, now, host_off, err);
-            if (r == 0) {
-                r = q2_layer_decrypt(lane, layer, buf, now, guest_off, host_off, err);
-            }
-        }
-        if (r < 0) {
-            return r;
-        }
-        buf += now;
-        n -= now;
-        guest_off += now;
-        host_off += now;
-    }
-    return 0;
-}
-
 static int read_stored(struct q2_lane *lane, const struct q2_run *run, void *buf, size_t n,
                        struct qcow2_error *err)
 {
     if (run->layer->cipher != NULL) {
-        return read_encrypted(lane, run->layer, buf, n, run->layer_guest_off, run->host_off, err);
+        return q2_encrypted_read(lane, run, buf, n, err);
     }
-    return read_file(lane, run->layer, buf, n, run->host_off, err);
+    return q2_layer_read(lane, run->layer, buf, n, run->host_off, err);
 }
 
 /* One run, or what of it the caller wants. ahead_bytes: how much more this call will read. */

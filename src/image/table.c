@@ -53,33 +53,15 @@ static int read_words(struct q2_lane *lane, const struct q2_layer *layer, uint64
     return (int)n;
 }
 
-int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_layer *layer,
-                  uint64_t host_off, unsigned n_words, uint64_t *words_ret, const char *what,
-                  struct qcow2_error *err)
+/* Words of a block that is not cached, which it is afterwards. */
+static int load_words(struct qcow2_image *image, struct q2_lane *lane, const struct q2_layer *layer,
+                      struct q2_cache_key key, unsigned first, unsigned n, uint64_t *words_ret,
+                      const char *what, struct qcow2_error *err)
 {
-    uint64_t block = host_off / Q2_TABLE_BLOCK_BYTES;
-    unsigned first = (unsigned)(host_off % Q2_TABLE_BLOCK_BYTES) / 8;
-    unsigned n = (unsigned)q2_min_u64(n_words, Q2_TABLE_BLOCK_WORDS - first);
-    struct q2_cache_key key = { .place = block, .owner = layer->depth };
     uint8_t bytes[Q2_TABLE_BLOCK_BYTES];
-    int r;
+    int r = load_block(lane, layer, key.place, bytes, what, err);
 
-    if (host_off % 8 != 0) {
-        /* Only version 1 has tables that are not even aligned to their entries. */
-        n = (unsigned)q2_min_u64(n_words, Q2_TABLE_BLOCK_WORDS);
-        q2_lane_count(lane, Q2_L2_MISSES, 1);
-        return read_words(lane, layer, host_off, n, words_ret, what, err);
-    }
-    if (q2_cache_get_words(&image->tables, key, first, n, words_ret, &lane->last_table_slot)) {
-        q2_lane_count(lane, Q2_L2_HITS, 1);
-        return (int)n;
-    }
-    q2_lane_count(lane, Q2_L2_MISSES, 1);
-    if (layer->file.size_bytes == UINT64_MAX) {
-        /* The block may reach past an end that nobody knows; the words asked for may not. */
-        return read_words(lane, layer, host_off, n, words_ret, what, err);
-    }
-    if ((r = load_block(lane, layer, block, bytes, what, err)) < 0) {
+    if (r < 0) {
         return r;
     }
     for (unsigned i = 0; i < n; i++) {
@@ -87,4 +69,30 @@ int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct 
     }
     q2_cache_put(&image->tables, key, bytes, sizeof bytes, true, &lane->last_table_slot);
     return (int)n;
+}
+
+int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_layer *layer,
+                  uint64_t host_off, unsigned n_words, uint64_t *words_ret, const char *what,
+                  struct qcow2_error *err)
+{
+    unsigned first = (unsigned)(host_off % Q2_TABLE_BLOCK_BYTES) / 8;
+    unsigned n = (unsigned)q2_min_u64(n_words, Q2_TABLE_BLOCK_WORDS - first);
+    struct q2_cache_key key = { .place = host_off / Q2_TABLE_BLOCK_BYTES, .owner = layer->depth };
+
+    if (host_off % 8 == 0 &&
+        q2_cache_get_words(&image->tables, key, first, n, words_ret, &lane->last_table_slot)) {
+        q2_lane_count(lane, Q2_L2_HITS, 1);
+        return (int)n;
+    }
+    q2_lane_count(lane, Q2_L2_MISSES, 1);
+    if (host_off % 8 != 0) {
+        /* Only version 1 has tables that are not even aligned to their entries. */
+        n = (unsigned)q2_min_u64(n_words, Q2_TABLE_BLOCK_WORDS);
+        return read_words(lane, layer, host_off, n, words_ret, what, err);
+    }
+    if (layer->file.size_bytes == UINT64_MAX) {
+        /* The block may reach past an end that nobody knows; the words asked for may not. */
+        return read_words(lane, layer, host_off, n, words_ret, what, err);
+    }
+    return load_words(image, lane, layer, key, first, n, words_ret, what, err);
 }

@@ -68,19 +68,13 @@ void q2_window_set_clusters(struct q2_window *window, unsigned cluster_bits, boo
     window->end = endless ? UINT64_MAX : q2_round_up(window->size_bytes, cluster_bits);
 }
 
-int q2_window_check(const struct q2_window *window, uint64_t host_off, uint64_t count,
-                    const char *what, struct qcow2_error *err)
+int q2_window_fail_range(const struct q2_window *window, uint64_t host_off, uint64_t count,
+                         const char *what, struct qcow2_error *err)
 {
-    uint64_t end;
-
-    if (!q2_add_u64(host_off, count, &end) || end > window->end || end > INT64_MAX) {
-        return q2_error_set_at(
-            err, QCOW2_E_TRUNCATED, host_off,
-            "%s at 0x%llx (%llu bytes) lies past the end of the file (%llu bytes)", what,
-            (unsigned long long)host_off, (unsigned long long)count,
-            (unsigned long long)window->size_bytes);
-    }
-    return 0;
+    return q2_error_set_at(err, QCOW2_E_TRUNCATED, host_off,
+                           "%s at 0x%llx (%llu bytes) lies past the end of the file (%llu bytes)",
+                           what, (unsigned long long)host_off, (unsigned long long)count,
+                           (unsigned long long)window->size_bytes);
 }
 
 uint64_t q2_window_existing(const struct q2_window *window, uint64_t host_off, uint64_t count)
@@ -101,8 +95,8 @@ int q2_window_read_existing(const struct q2_window *window, void *buf, size_t co
     return 0;
 }
 
-int q2_window_read(const struct q2_window *window, void *buf, size_t count, uint64_t host_off,
-                   const char *what, struct qcow2_error *err)
+int q2_window_read_padded(const struct q2_window *window, void *buf, size_t count,
+                          uint64_t host_off, const char *what, struct qcow2_error *err)
 {
     size_t existing;
     int r;

@@ -33,17 +33,42 @@ bool q2_window_same_file(const struct q2_window *a, const struct q2_window *b);
  * With `endless` so does everything behind it. */
 void q2_window_set_clusters(struct q2_window *window, unsigned cluster_bits, bool endless);
 
-/* Whether [host_off, host_off + count) lies before the end; `what` names it in the message. */
-int q2_window_check(const struct q2_window *window, uint64_t host_off, uint64_t count,
-                    const char *what, struct qcow2_error *err);
+/* Whether [host_off, host_off + count) lies below the limit, and where off_t can say so. */
+static inline bool q2_window_below(uint64_t limit, uint64_t host_off, uint64_t count)
+{
+    limit = limit < INT64_MAX ? limit : INT64_MAX;
+    return count <= limit && host_off <= limit - count;
+}
 
-/* Reads what exists of a range that passes q2_window_check, and zeros for the rest. */
-int q2_window_read(const struct q2_window *window, void *buf, size_t count, uint64_t host_off,
-                   const char *what, struct qcow2_error *err);
+/* QCOW2_E_TRUNCATED for a range that does not lie before the end. */
+int q2_window_fail_range(const struct q2_window *window, uint64_t host_off, uint64_t count,
+                         const char *what, struct qcow2_error *err);
+
+/* Whether [host_off, host_off + count) lies before the end; `what` names it in the message. */
+static inline int q2_window_check(const struct q2_window *window, uint64_t host_off, uint64_t count,
+                                  const char *what, struct qcow2_error *err)
+{
+    return q2_window_below(window->end, host_off, count)
+               ? 0
+               : q2_window_fail_range(window, host_off, count, what, err);
+}
 
 /* The read alone, for ranges that do exist: no byte past size_bytes may be asked for. */
 int q2_window_read_existing(const struct q2_window *window, void *buf, size_t count,
                             uint64_t host_off, const char *what, struct qcow2_error *err);
+
+/* q2_window_read of a range that the file may not have all of. */
+int q2_window_read_padded(const struct q2_window *window, void *buf, size_t count,
+                          uint64_t host_off, const char *what, struct qcow2_error *err);
+
+/* Reads what exists of a range that passes q2_window_check, and zeros for the rest. */
+static inline int q2_window_read(const struct q2_window *window, void *buf, size_t count,
+                                 uint64_t host_off, const char *what, struct qcow2_error *err)
+{
+    return q2_window_below(window->size_bytes, host_off, count)
+               ? q2_window_read_existing(window, buf, count, host_off, what, err)
+               : q2_window_read_padded(window, buf, count, host_off, what, err);
+}
 
 /* How many bytes of [host_off, host_off + count) the file really has, from host_off on. */
 uint64_t q2_window_existing(const struct q2_window *window, uint64_t host_off, uint64_t count);
