@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "line.h"
 #include "open.h"
 #include "out.h"
 #include "rows.h"
@@ -18,16 +19,31 @@ static const char *truth(bool value)
     return value ? "true" : "false";
 }
 
+/* Lists run to many thousands of rows. */
 static void put_row(const struct row *row, const char *before)
 {
-    printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64
-           ", \"depth\": %d, \"present\": %s, \"zero\": %s, \"data\": %s",
-           before, row->start, row->length, row->depth, truth(row->present), truth(row->zero),
-           truth(row->data));
+    struct line line;
+
+    line.used = 0;
+    line_text(&line, before);
+    line_text(&line, "{ \"start\": ");
+    line_number(&line, row->start);
+    line_text(&line, ", \"length\": ");
+    line_number(&line, row->length);
+    line_text(&line, ", \"depth\": ");
+    line_number(&line, (uint64_t)row->depth);
+    line_text(&line, ", \"present\": ");
+    line_text(&line, truth(row->present));
+    line_text(&line, ", \"zero\": ");
+    line_text(&line, truth(row->zero));
+    line_text(&line, ", \"data\": ");
+    line_text(&line, truth(row->data));
     if (row->has_offset) {
-        printf(", \"offset\": %" PRIu64, row->offset);
+        line_text(&line, ", \"offset\": ");
+        line_number(&line, row->offset);
     }
-    putchar('}');
+    line_text(&line, "}");
+    line_put(&line);
 }
 
 /* The array is closed only when the list is complete, so that a list cut short by an error is no

@@ -45,8 +45,8 @@ int q2_lanes_init(struct q2_lanes *lanes)
         q2_lanes_deinit(lanes);
         return QCOW2_E_NOMEM;
     }
-    for (size_t i = 0; i < (size_t)lanes->places * STRIDE; i++) {
-        atomic_init(&lanes->idle[i], NULL);
+    for (unsigned i = 0; i < lanes->places; i++) {
+        atomic_init(&lanes->idle[(size_t)i * STRIDE], NULL);
     }
     return 0;
 }

@@ -8,9 +8,9 @@
 #include "base/error.h"
 #include "format/layout.h"
 
-/* How many words of an L2 table are taken at a time: more than most reads need, few enough to be
- * cheap where every cluster is a run of its own. */
-enum { BATCH_WORDS = 32 };
+/* How many words of an L2 table are taken at a time: few at first, because where every cluster is a run
+ * of its own only one is used. */
+enum { FIRST_WORDS = 8, BATCH_WORDS = 32 };
 
 /* How many L1 entries without a table are passed over in one call. */
 enum { MAX_L1_STEPS = 65536 };
@@ -103,7 +103,7 @@ static bool continues(const struct q2_run *run, const struct q2_mapping *m)
  * that cluster on; the number of words, or a code. */
 static int read_entries(struct qcow2_image *image, struct q2_lane *lane,
                         const struct q2_layer *layer, const struct cursor *at, uint64_t bytes,
-                        uint64_t words_ret[BATCH_WORDS], struct qcow2_error *err)
+                        unsigned max_words, uint64_t *words_ret, struct qcow2_error *err)
 {
     const struct q2_geometry *g = &layer->geometry;
     const unsigned per_entry = g->extended ? 2 : 1;
@@ -113,7 +113,7 @@ static int read_entries(struct qcow2_image *image, struct q2_lane *lane,
         uint64_t entries = q2_min_u64(q2_blocks_for(bytes, g->cluster_bits),
                                       (UINT64_C(1) << g->l2_bits) - at->index);
 
-        want = q2_min_u64(entries * per_entry, BATCH_WORDS);
+        want = q2_min_u64(entries * per_entry, max_words);
     }
     return q2_table_read(image, lane, layer, at->table_off + at->index * per_entry * 8,
                          (unsigned)want, words_ret, "L2 table", err);
@@ -135,7 +135,8 @@ static void extend_run(struct qcow2_image *image, struct q2_lane *lane,
         at.guest_off += UINT64_C(1) << g->cluster_bits;
         if (i >= n) {
             /* What cannot be read ends the run; the next look at that place says what is wrong. */
-            n = read_entries(image, lane, layer, &at, max_bytes - run->length_bytes, words, NULL);
+            n = read_entries(image, lane, layer, &at, max_bytes - run->length_bytes, BATCH_WORDS,
+                             words, NULL);
             if (n < 0) {
                 return;
             }
@@ -164,7 +165,7 @@ static int lookup_in_table(struct qcow2_image *image, struct q2_lane *lane,
     unsigned subcluster = (unsigned)(in_cluster >> g->subcluster_bits);
     uint64_t words[BATCH_WORDS], end;
     struct q2_mapping m;
-    int n = read_entries(image, lane, layer, at, in_cluster + max_bytes, words, err);
+    int n = read_entries(image, lane, layer, at, in_cluster + max_bytes, FIRST_WORDS, words, err);
 
     if (n < 0) {
         return n;
