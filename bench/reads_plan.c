@@ -42,17 +42,12 @@ static bool parse_number(const char *text, uint64_t *ret)
 const char *reads_plan_parse(struct reads_plan *plan_ret, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "threads", required_argument, NULL, 't' },
-        { "block", required_argument, NULL, 'b' },
-        { "ms", required_argument, NULL, 'm' },
-        { "start", required_argument, NULL, 'o' },
-        { "span", required_argument, NULL, 'l' },
-        { "seed", required_argument, NULL, 'r' },
-        { "ranges", required_argument, NULL, 'R' },
-        { "sequential", no_argument, NULL, 's' },
-        { "once", no_argument, NULL, '1' },
-        { "warm", no_argument, NULL, 'w' },
-        { NULL, 0, NULL, 0 },
+        { "threads", required_argument, NULL, 't' }, { "block", required_argument, NULL, 'b' },
+        { "ms", required_argument, NULL, 'm' },      { "start", required_argument, NULL, 'o' },
+        { "span", required_argument, NULL, 'l' },    { "seed", required_argument, NULL, 'r' },
+        { "ranges", required_argument, NULL, 'R' },  { "sequential", no_argument, NULL, 's' },
+        { "once", no_argument, NULL, '1' },          { "warm", no_argument, NULL, 'w' },
+        { "settle", no_argument, NULL, 'S' },        { NULL, 0, NULL, 0 },
     };
     uint64_t threads = 1, block = 4096, ms = 300, number = 0;
     bool good = true;
@@ -93,6 +88,9 @@ const char *reads_plan_parse(struct reads_plan *plan_ret, int argc, char **argv)
         case 'w':
             plan_ret->warm = true;
             break;
+        case 'S':
+            plan_ret->settle = true;
+            break;
         default:
             good = false;
         }
@@ -102,7 +100,8 @@ const char *reads_plan_parse(struct reads_plan *plan_ret, int argc, char **argv)
     if (!good) {
         fprintf(stderr,
                 "usage: %s [--threads N] [--ms N] [--block BYTES] [--ranges FILE] [--start BYTES]\n"
-                "          [--span BYTES] [--seed N] [--warm] [--sequential | --once] IMAGE\n",
+                "          [--span BYTES] [--seed N] [--warm] [--settle] [--sequential | --once]\n"
+                "          IMAGE\n",
                 argv[0]);
         return NULL;
     }
@@ -231,6 +230,11 @@ uint64_t reads_plan_offset(const struct reads_plan *plan, unsigned thread, uint6
     if (plan->once)
         return reads_plan_block(plan, share_start(plan, thread) + step);
     return plan->offsets[(size_t)thread * OFFSETS_PER_THREAD + step % OFFSETS_PER_THREAD];
+}
+
+uint64_t reads_plan_distinct(const struct reads_plan *plan)
+{
+    return plan->once ? 0 : OFFSETS_PER_THREAD;
 }
 
 uint64_t reads_plan_count(const struct reads_plan *plan, unsigned thread)

@@ -17,6 +17,7 @@ struct reads_plan {
     bool sequential; /* blocks in order, round and round; otherwise at random */
     bool once;       /* the whole area once, in order, shared among the threads */
     bool warm;       /* read the area before the clock starts */
+    bool settle;     /* make each thread's reads once before the clock starts */
     uint64_t start;  /* first byte and length of the area, counted within the ranges; */
     uint64_t span;   /* 0: to the end */
     uint64_t seed;
@@ -41,6 +42,9 @@ uint64_t reads_plan_block(const struct reads_plan *plan, uint64_t index);
 /* Offset of the read number `step` of `thread`, and how many steps it may take. */
 uint64_t reads_plan_offset(const struct reads_plan *plan, unsigned thread, uint64_t step);
 uint64_t reads_plan_count(const struct reads_plan *plan, unsigned thread);
+
+/* After so many steps a thread's order begins again; 0 with `once`. */
+uint64_t reads_plan_distinct(const struct reads_plan *plan);
 
 void reads_plan_free(struct reads_plan *plan);
 
