@@ -27,40 +27,6 @@ static const struct arg_option options[] = {
     { 0, NULL, NULL, NULL }
 };
 
-bool info_has_snapshots(const struct info_facts *facts)
-{
-    return (facts->info.incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) == 0;
-}
-
-const char *info_format_name(int format)
-{
-    switch (format) {
-    case QCOW2_FORMAT_RAW:
-        return "raw";
-    case QCOW2_FORMAT_QCOW1:
-        return "qcow";
-    default:
-        return "qcow2";
-    }
-}
-
-const char *info_compression_name(int compression)
-{
-    return compression == QCOW2_COMPRESSION_ZSTD ? "zstd" : "zlib";
-}
-
-const char *info_encryption_name(int encryption)
-{
-    switch (encryption) {
-    case QCOW2_ENCRYPTION_AES:
-        return "aes";
-    case QCOW2_ENCRYPTION_LUKS:
-        return "luks";
-    default:
-        return NULL;
-    }
-}
-
 /* The backing file's name as seen from the working directory, by QEMU's rule: absolute names and
  * those with a protocol ("nbd:...") stand for themselves, others start where the image is. Only the
  * name is made; nothing is opened. NULL without memory. */
