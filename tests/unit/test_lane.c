@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* test_lane.c - image/lane: every running call has memory of its own, and a hit writes to no other. */
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/image.h"
+#include "sample.h"
+
+enum { CROWD = 64 };
+
+static void test_calls_at_once_have_lanes_of_their_own(void **state)
+{
+    struct q2_lane *held[CROWD];
+    struct q2_lanes lanes;
+
+    (void)state;
+    assert_int_equal(q2_lanes_init(&lanes), 0);
+    for (int i = 0; i < CROWD; i++) {
+        held[i] = q2_lane_check_out(&lanes);
+        assert_non_null(held[i]);
+        assert_int_equal((uintptr_t)held[i] % Q2_CACHE_LINE, 0);
+        for (int j = 0; j < i; j++) {
+            assert_ptr_not_equal(held[i], held[j]);
+        }
+        q2_lane_count(held[i], Q2_READS, 1);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        q2_lane_check_in(&lanes, held[i]);
+    }
+    assert_int_equal(q2_lanes_sum(&lanes, Q2_READS), CROWD);
+    q2_lanes_deinit(&lanes);
+}
+
+/* Threads that wait in the middle of a call hold lanes; making one for every call of the others would
+ * cost more than the call. */
+static void test_a_crowd_that_comes_back_meets_the_lanes_it_left(void **state)
+{
+    struct q2_lane *first[CROWD], *again[CROWD];
+    struct q2_lanes lanes;
+
+    (void)state;
+    assert_int_equal(q2_lanes_init(&lanes), 0);
+    for (int i = 0; i < CROWD; i++) {
+        first[i] = q2_lane_check_out(&lanes);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        q2_lane_check_in(&lanes, first[i]);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        bool known = false;
+
+        again[i] = q2_lane_check_out(&lanes);
+        for (int j = 0; j < CROWD; j++) {
+            known = known || again[i] == first[j];
+        }
+        assert_true(known);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        q2_lane_check_in(&lanes, again[i]);
+    }
+    q2_lanes_deinit(&lanes);
+}
+
+/* Scratch memory of a whole crowd would be many times what the caches may take. */
+static void test_a_crowd_gives_its_scratch_memory_back(void **state)
+{
+    struct q2_lane *held[CROWD * 2];
+    struct q2_lanes lanes;
+    unsigned with_memory = 0;
+
+    (void)state;
+    assert_int_equal(q2_lanes_init(&lanes), 0);
+    for (int i = 0; i < CROWD * 2; i++) {
+        held[i] = q2_lane_check_out(&lanes);
+        assert_true(q2_scratch_reserve(&held[i]->cluster, 4096));
+    }
+    for (int i = 0; i < CROWD * 2; i++) {
+        q2_lane_check_in(&lanes, held[i]);
+    }
+    for (unsigned i = 0; i < lanes.places; i++) {
+        const struct q2_lane *lane = lanes.all[i];
+
+        with_memory += lane != NULL && lane->cluster.bytes != NULL;
+    }
+    assert_true(with_memory <= lanes.roomy);
+    assert_true(with_memory >= 1);
+    q2_lanes_deinit(&lanes);
+}
+
+/* A copy of memory that threads share, to be compared later. */
+struct memory {
+    const void *at;
+    size_t bytes;
+    void *copy;
+};
+
+static void remember(struct memory *memory, const void *at, size_t bytes)
+{
+    *memory = (struct memory){ at, bytes, malloc(bytes) };
+    assert_non_null(memory->copy);
+    memcpy(memory->copy, at, bytes);
+}
+
+static void check_unchanged(struct memory *memory)
+{
+    assert_memory_equal(memory->at, memory->copy, memory->bytes);
+    free(memory->copy);
+}
+
+/* The slots of a cache, each a cache line, and the buckets by which they are found. */
+static void remember_cache(struct memory memory[2], const struct q2_cache *cache)
+{
+    remember(&memory[0], cache->slots, (size_t)cache->slots_used * Q2_CACHE_LINE);
+    remember(&memory[1], (const void *)cache->buckets,
+             ((size_t)cache->bucket_mask + 1) * sizeof *cache->buckets);
+}
+
+static void test_a_hit_writes_to_no_memory_that_threads_share(void **state)
+{
+    struct qcow2_stats before = QCOW2_STATS_INIT, after = QCOW2_STATS_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct memory memory[5];
+    struct sample sample;
+
+    (void)state;
+    sample_init(&sample, 12, QCOW2_COMPRESSION_DEFLATE, "CCDC.ZCD", 0);
+    image = sample_open(&source, &sample, NULL);
+    for (int pass = 0; pass < 3; pass++) {
+        for (uint64_t at = 0; at < sample.size; at += 512) {
+            sample_check_read(image, &sample, at, 512);
+        }
+    }
+    qcow2_get_stats(image, &before);
+    remember(&memory[0], image, sizeof *image);
+    remember_cache(&memory[1], &image->tables);
+    remember_cache(&memory[3], &image->clusters);
+
+    for (uint64_t at = 0; at < sample.size; at += 512) {
+        sample_check_read(image, &sample, at, 512);
+    }
+
+    qcow2_get_stats(image, &after);
+    assert_true(after.reads > before.reads);
+    assert_true(after.comp_cache_hits > before.comp_cache_hits);
+    assert_true(after.l2_cache_hits > before.l2_cache_hits);
+    assert_int_equal(after.comp_cache_misses, before.comp_cache_misses);
+    assert_int_equal(after.l2_cache_misses, before.l2_cache_misses);
+    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) {
+        check_unchanged(&memory[i]);
+    }
+    qcow2_close(image);
+    sample_deinit(&sample);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_calls_at_once_have_lanes_of_their_own),
+        cmocka_unit_test(test_a_crowd_that_comes_back_meets_the_lanes_it_left),
+        cmocka_unit_test(test_a_crowd_gives_its_scratch_memory_back),
+        cmocka_unit_test(test_a_hit_writes_to_no_memory_that_threads_share),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
