@@ -144,7 +144,8 @@ struct qcow2_source {
  * blocking). Errors: QCOW2_E_IO, QCOW2_E_ARGUMENT, QCOW2_E_NOMEM.
  *
  * qcow2_source_from_fd reads through a descriptor the caller opened; it must be a regular file or a
- * block device. With close_fd non-zero the source owns `fd` from a successful return on.
+ * block device, whose file offset stays where it is. With close_fd non-zero the source owns `fd` from a
+ * successful return on.
  *
  * qcow2_source_from_memory reads `count` bytes at `data`, which stay the caller's and must outlive
  * the source and not change. */

@@ -10,12 +10,18 @@
 #include "codec/codec.h"
 
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "base/bytes.h"
 
 #define FRAME_MAGIC          UINT32_C(0xfd2fb528)
 #define SKIPPABLE_MAGIC      UINT32_C(0x184d2a50)
 #define SKIPPABLE_MAGIC_MASK UINT32_C(0xfffffff0)
+
+static enum q2_codec_result failure(size_t error)
+{
+    return ZSTD_getErrorCode(error) == ZSTD_error_memory_allocation ? Q2_CODEC_NOMEM : Q2_CODEC_BAD;
+}
 
 /* A frame without content size, by the streaming decoder, whose limit on windows (128 MiB) is QEMU's. */
 static enum q2_codec_result decode_streaming(ZSTD_DCtx *context, const uint8_t *in, size_t in_bytes,
@@ -31,7 +37,7 @@ static enum q2_codec_result decode_streaming(ZSTD_DCtx *context, const uint8_t *
         size_t hint = ZSTD_decompressStream(context, &output, &input);
 
         if (ZSTD_isError(hint)) {
-            return Q2_CODEC_BAD;
+            return failure(hint);
         }
         if (hint == 0) {
             *used_ret = input.pos;
@@ -71,7 +77,7 @@ static enum q2_codec_result decode_frame(ZSTD_DCtx *context, const uint8_t *in, 
     }
     made = ZSTD_decompressDCtx(context, out, out_bytes, in, used);
     if (ZSTD_isError(made)) {
-        return Q2_CODEC_BAD;
+        return failure(made);
     }
     *used_ret = used;
     *made_ret = made;

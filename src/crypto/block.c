@@ -13,6 +13,7 @@
 
 #include <qcow2.h>
 #include "base/error.h"
+#include "crypto/digest_evp.h"
 
 struct q2_block {
     EVP_CIPHER *algorithm;
@@ -71,6 +72,9 @@ int q2_block_create(enum q2_cipher_family family, size_t key_bytes, struct q2_bl
     found = name != NULL && fetch(family, name, block);
     if (!found) {
         q2_block_destroy(block);
+        if (name != NULL && q2_evp_no_memory()) {
+            return q2_error_nomem(err);
+        }
         return q2_error_set(err, QCOW2_E_UNSUPPORTED,
                             "the crypto library has no cipher %s with keys of %zu bits",
                             q2_cipher_family_name(family), key_bytes * 8);

@@ -20,6 +20,9 @@ int q2_digest_fetch(enum q2_hash hash, EVP_MD **digest_ret, struct qcow2_error *
     const char *name = q2_hash_name(hash);
 
     *digest_ret = name != NULL ? EVP_MD_fetch(NULL, name, NULL) : NULL;
+    if (*digest_ret == NULL && name != NULL && q2_evp_no_memory()) {
+        return q2_error_nomem(err);
+    }
     if (*digest_ret == NULL) {
         return q2_error_set(err, QCOW2_E_UNSUPPORTED, "the crypto library has no hash %s",
                             name != NULL ? name : "of no name");

@@ -128,8 +128,14 @@ int q2_check_compare(struct q2_check *check)
     int r;
 
     for (uint64_t cluster = 0; cluster < clusters->n; cluster += run.count) {
-        if ((r = q2_check_stored_run(check, cluster, clusters->n, &run)) < 0 ||
-            (!run.readable && (r = tell_unreadable(check, &run)) < 0)) {
+        if ((r = q2_check_stored_run(check, cluster, clusters->n, &run)) < 0) {
+            return r;
+        }
+        /* What could not be read the first time was missed by all that asked for it between. */
+        if ((clusters->words[cluster] & Q2_CLUSTER_UNREADABLE) != 0) {
+            run.readable = false;
+        }
+        if (!run.readable && (r = tell_unreadable(check, &run)) < 0) {
             return r;
         }
         for (uint64_t i = 0; i < run.count && run.readable; i++) {

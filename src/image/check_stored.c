@@ -13,7 +13,7 @@ enum { PIECE_WORK = 256 };
 
 /* A big-endian word of a table, through the piece that holds it. */
 static int load_word(struct q2_check *check, struct q2_check_piece *piece, uint64_t host_off,
-                     uint64_t *word_ret, struct qcow2_error *err)
+                     uint64_t *word_ret)
 {
     uint64_t start = host_off & ~(uint64_t)(Q2_CHECK_SMALL_PIECE_BYTES - 1);
     int r;
@@ -23,8 +23,8 @@ static int load_word(struct q2_check *check, struct q2_check_piece *piece, uint6
             return r;
         }
         piece->host_off = UINT64_MAX;
-        if ((r = q2_check_load(check, piece->bytes, sizeof piece->bytes, start, "refcounts", err)) <
-            0) {
+        if ((r = q2_check_load(check, piece->bytes, sizeof piece->bytes, start, "refcounts",
+                               check->err)) < 0) {
             return r;
         }
         piece->host_off = start;
@@ -44,8 +44,7 @@ static int load_table_entry(struct q2_check *check, uint64_t cluster,
 
     if (index < (uint64_t)h->refcount_table_clusters << (h->cluster_bits - 3) &&
         q2_check_existing(check, h->refcount_table_off, index + 1) == index + 1 &&
-        (r = load_word(check, &check->table_piece, h->refcount_table_off + index * 8, &word,
-                       check->err)) < 0) {
+        (r = load_word(check, &check->table_piece, h->refcount_table_off + index * 8, &word)) < 0) {
         return r;
     }
     *entry_ret = q2_refcount_entry_decode(word, h->cluster_bits);
@@ -137,10 +136,9 @@ static int is_one_beyond(struct q2_check *check, uint64_t cluster)
     if (!usable(check, &entry)) {
         return Q2_CHECK_UNREADABLE;
     }
-    r = load_word(check, &check->block_piece, entry.block_off + (index >> word_bits) * 8, &word,
-                  NULL);
-    if (r < 0) {
-        return r == QCOW2_E_LIMIT ? r : Q2_CHECK_UNREADABLE;
+    if ((r = load_word(check, &check->block_piece, entry.block_off + (index >> word_bits) * 8,
+                       &word)) < 0) {
+        return r;
     }
     return q2_refcount_from_word(word, h->refcount_order,
                                  (unsigned)(index & ((1U << word_bits) - 1))) == 1;

@@ -146,7 +146,9 @@ int qcow2_next_explanation(struct qcow2_image *image, uint64_t offset, uint64_t 
     e.l1_offset = e.l2_offset = e.host_offset = e.refcount = UINT64_MAX;
     lane = q2_lane_check_out(&image->lanes);
     if (lane == NULL) {
-        return q2_error_nomem(err);
+        r = q2_error_nomem(err);
+        q2_error_guest(err, offset);
+        return r;
     }
     r = explain_layer(image, lane, layer, offset + layer->guest_base, &e, err);
     q2_lane_check_in(&image->lanes, lane);

@@ -24,7 +24,9 @@ int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
     }
     lane = q2_lane_check_out(&image->lanes);
     if (lane == NULL) {
-        return q2_error_nomem(err);
+        r = q2_error_nomem(err);
+        q2_error_guest(err, *cursor);
+        return r;
     }
     r = q2_lookup(image, lane, *cursor, end - *cursor, &run, err);
     q2_lane_check_in(&image->lanes, lane);

@@ -101,7 +101,9 @@ ssize_t qcow2_pread(struct qcow2_image *image, void *buf, size_t count, uint64_t
     }
     lane = q2_lane_check_out(&image->lanes);
     if (lane == NULL) {
-        return q2_error_nomem(err);
+        r = q2_error_nomem(err);
+        q2_error_guest(err, offset);
+        return r;
     }
     q2_lane_count(lane, Q2_READS, 1);
     if (offset >= image->size_bytes) {

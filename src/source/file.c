@@ -9,6 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#endif
 
 #include <qcow2.h>
 
@@ -48,17 +52,39 @@ static int file_read_at(void *ctx, void *buf, size_t count, uint64_t offset)
     return 0;
 }
 
+/* Where no call tells the length of a device, its end is found by seeking, and the offset put back: the
+ * descriptor may be one that its owner reads from. */
+static int seek_size(int fd, uint64_t *bytes_ret)
+{
+    off_t before = lseek(fd, 0, SEEK_CUR);
+    off_t end = before < 0 ? -1 : lseek(fd, 0, SEEK_END);
+    int failed = errno;
+
+    if (end < 0) {
+        return failed;
+    }
+    *bytes_ret = (uint64_t)end;
+    return lseek(fd, before, SEEK_SET) < 0 ? errno : 0;
+}
+
 static int file_get_size(void *ctx, uint64_t *bytes_ret)
 {
     const struct file *file = ctx;
-    /* The end of a block device is found by seeking, of a file as well. pread does not mind. */
-    off_t end = lseek(file->fd, 0, SEEK_END);
+    struct stat st;
 
-    if (end < 0) {
+    if (fstat(file->fd, &st) < 0) {
         return errno;
     }
-    *bytes_ret = (uint64_t)end;
-    return 0;
+    if (S_ISREG(st.st_mode)) {
+        *bytes_ret = (uint64_t)st.st_size;
+        return 0;
+    }
+#if defined(__linux__) && defined(BLKGETSIZE64)
+    if (ioctl(file->fd, BLKGETSIZE64, bytes_ret) == 0) {
+        return 0;
+    }
+#endif
+    return seek_size(file->fd, bytes_ret);
 }
 
 static int file_get_fd(void *ctx)

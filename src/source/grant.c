@@ -239,6 +239,9 @@ int qcow2_grant_beneath(void *directories, const struct qcow2_reference *referen
             best = fd;
         }
     }
+    if (best == -ENOMEM) {
+        return q2_error_nomem(err);
+    }
     if (best == -EXDEV) {
         return refuse(reference, err, "lies outside the directories that are allowed");
     }

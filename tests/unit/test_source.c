@@ -208,6 +208,25 @@ static void source_is_closed_once_when_open_fails(void **state)
     assert_int_equal(source.reads, 0);
 }
 
+/* The length used to be found with lseek, which left the caller's descriptor at the end of the file. */
+static void descriptor_keeps_its_offset(void **state)
+{
+    int fd = open(path, O_RDONLY);
+    struct qcow2_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_true(lseek(fd, 100, SEEK_SET) == 100);
+    assert_int_equal(qcow2_source_from_fd(fd, "file", 0, &source, NULL), 0);
+    assert_int_equal(qcow2_open_source(&source, NULL, &image, NULL), 0);
+    sample_check_read(image, &sample, 0, (size_t)sample.size);
+    assert_true(lseek(fd, 0, SEEK_CUR) == 100);
+    qcow2_close(image);
+    assert_true(lseek(fd, 0, SEEK_CUR) == 100);
+    close(fd);
+}
+
 static void malformed_source_is_not_called_at_all(void **state)
 {
     struct sample_source source;
@@ -286,6 +305,7 @@ int main(void)
         cmocka_unit_test(memory_is_read_where_it_is_and_nowhere_else),
         cmocka_unit_test(source_is_closed_once_when_open_succeeds),
         cmocka_unit_test(source_is_closed_once_when_open_fails),
+        cmocka_unit_test(descriptor_keeps_its_offset),
         cmocka_unit_test(malformed_source_is_not_called_at_all),
         cmocka_unit_test(source_struct_and_name_are_copied),
         cmocka_unit_test(source_without_a_size_is_read_as_far_as_its_clusters_are_whole),
