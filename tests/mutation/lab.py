@@ -159,8 +159,11 @@ class Lab:
     # -- what it is
 
     def disk(self):
-        """(version, cluster_bits, size, crypt_method) of the disk as it stands."""
-        head = self.head(os.path.join(self.directory, DISK))
+        return self.facts(os.path.join(self.directory, DISK))
+
+    def facts(self, path):
+        """(version, cluster_bits, size, crypt_method) of a file as it stands."""
+        head = self.head(path)
         version = header_number(head, 4, ">I")
         bits, crypt = (32, 36) if version == 1 else (20, 32)
         return (version, header_number(head, bits, ">B" if version == 1 else ">I"),
@@ -214,6 +217,8 @@ class Lab:
         inner = [("driver", driver), ("file.filename", DISK)]
         if crypt in (1, 2):
             inner.append(("encrypt.key-secret", "key"))
+        if self.path != os.path.join(self.directory, DISK) and self.facts(self.path)[3] in (1, 2):
+            inner.append(("backing.encrypt.key-secret", "key"))
         if window is None and size > LIMIT_BYTES:
             window = (0, LIMIT_BYTES)
         if window is None:
