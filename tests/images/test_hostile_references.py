@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from build import COMPRESSED, COPIED, EXT_DATA_FILE, INCOMPATIBLE, Extension, Image, Normal
+from build import (COMPRESSED, COPIED, EXT_BACKING_FORMAT, EXT_DATA_FILE, INCOMPATIBLE, Extension,
+                   Image, Normal)
 from expect import reads_like_qemu, refused
 from tools import probe, qemu_img, qemu_io, qemu_opens, tool
 
@@ -72,3 +73,28 @@ def test_image_opened_by_a_running_machine_is_read_without_a_lock(written):
     finally:
         writer.communicate(b'quit\n', timeout=60)
     assert probe(path, reads=[(0, CS)]).reads == [b'\7' * CS]
+
+
+def test_image_stated_to_be_raw_is_raw_whatever_it_holds(written, tmp_path):
+    """A guest, or who uploads a disk, can write any header; the names in it mean nothing then."""
+    (tmp_path / 'secret').write_bytes(b'secret' * 1000)
+    inner = written(Image(size=8 * CS, backing_file=b'secret',
+                          extensions=[Extension(EXT_BACKING_FORMAT, b'raw')]), 'upload')
+    container = inner.read_bytes()
+    done = tool('cat', '-f', 'raw', inner)
+    assert (done.returncode, done.stdout) == (0, container)
+    info = json.loads(tool('info', '-f', 'raw', '--output=json', inner).stdout)
+    assert info['format'] == 'raw' and 'backing-filename' not in info
+    over = written(Image(size=8 * CS, backing_file=b'upload',
+                         extensions=[Extension(EXT_BACKING_FORMAT, b'raw')]))
+    answer = probe(over, reads=[(0, len(container))])
+    assert answer.reads == [container[:8 * CS]]
+    assert b'secret' not in tool('cat', over).stdout.replace(container, b'')
+
+
+def test_file_that_is_no_image_is_never_taken_for_raw(tmp_path):
+    """The other direction: what should be qcow2 and is not has no bytes."""
+    (tmp_path / 'disk.qcow2').write_bytes(b'plain' * 5000)
+    for command in ('cat', 'digest', 'map', 'info'):
+        done = tool(command, tmp_path / 'disk.qcow2')
+        assert (done.returncode, done.stdout) == (1, b''), command
