@@ -22,12 +22,13 @@ BASES = {}
 
 @dataclasses.dataclass
 class Base:
-    """make(box): makes the files. mutated: the file that is changed."""
+    """make(box): makes the files. mutated: the file that is changed; snapshot: the id of the one that
+    is read in place of the disk."""
 
     name: str
     make: object
     mutated: str = DISK
-    encrypted: bool = False
+    snapshot: str = None
 
     def build(self, directory):
         make_pool(directory)
@@ -107,9 +108,9 @@ class Box:
             stream.truncate(size)
 
 
-def base(name, mutated=DISK, encrypted=False):
+def base(name, mutated=DISK, snapshot=None):
     def keep(make):
-        BASES[name] = Base(name, make, mutated, encrypted)
+        BASES[name] = Base(name, make, mutated, snapshot)
         return make
     return keep
 
@@ -226,8 +227,8 @@ _data_file("data-file-extended-16k", 16 * KIB, extended_l2="on")
 
 # Snapshots and bitmaps
 
-def _snapshots(name, size, cluster, compressed=False, **options):
-    @base(name)
+def _snapshots(name, size, cluster, compressed=False, snapshot=None, **options):
+    @base(name, snapshot=snapshot)
     def _(box):
         box.create(size, cluster_size=cluster, **options)
         for number in range(3):
@@ -247,6 +248,23 @@ def _(box):
     for number in range(2):
         box.fill(300 * KIB, 4 * KIB, zeros=False, count=4)
         box.run("qemu-img", "snapshot", "-c", "x" * number + "y", DISK)
+
+
+# Snapshots that are read themselves
+
+_snapshots("snapshot-read-512", 100 * KIB, 512, snapshot="1")
+_snapshots("snapshot-read-deflate-4k", 300 * KIB, 4 * KIB, compressed=True, snapshot="2")
+_snapshots("snapshot-read-extended-16k", 500 * KIB, 16 * KIB, snapshot="3", extended_l2="on")
+
+
+@base("snapshot-read-of-another-size-4k", snapshot="1")
+def _(box):
+    """Taken of a smaller disk; the way of its growth crosses an L1 entry."""
+    box.create(900 * KIB, cluster_size="4k")
+    box.fill(900 * KIB, 4 * KIB)
+    box.run("qemu-img", "snapshot", "-c", "small", DISK)
+    box.run("qemu-img", "resize", "-q", DISK, 3 * MIB)
+    box.fill(3 * MIB, 4 * KIB)
 
 
 def _bitmaps(box, size, cluster):
@@ -276,7 +294,7 @@ def _(box):
 # Encryption
 
 def _luks(name, key_bytes, mode, hash_name, slot=0):
-    @base(name, encrypted=True)
+    @base(name)
     def _(box):
         box.create(200 * KIB, cluster_size="4k", compat="0.10")
         box.fill(200 * KIB, 4 * KIB, zeros=False)
@@ -290,7 +308,7 @@ _luks("luks-cbc-plain", 16, "cbc-plain", "sha512")
 
 
 def _aes(name, form="qcow2", **options):
-    @base(name, encrypted=True)
+    @base(name)
     def _(box):
         secret = ("--object", "secret,id=key,file=key")
         words = ["encrypt.format=aes", "encrypt.key-secret=key"]

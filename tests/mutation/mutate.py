@@ -13,7 +13,7 @@ from fields import fields_of, pack
 
 # How often a structure is hit, where an image has it.
 WEIGHTS = {"header": 6, "extension": 3, "L1": 3, "L2": 8, "refcount table": 1, "refcount block": 1,
-           "snapshot table": 3, "snapshot L1": 1, "bitmap directory": 3, "bitmap table": 2,
+           "snapshot table": 3, "snapshot L1": 2, "bitmap directory": 3, "bitmap table": 2,
            "LUKS header": 4, "LUKS key material": 1, "compressed data": 4, "backing name": 1,
            "length": 2}
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* salvage.c - all that the library can read of one disk, and where it cannot.
  *
- *     salvage [--zeros-past-end] [--key-file FILE] [--limit BYTES] [--piece BYTES]
- *             [--memory BYTES] IMAGE OUT
+ *     salvage [--zeros-past-end] [--key-file FILE] [--snapshot ID] [--limit BYTES]
+ *             [--piece BYTES] [--memory BYTES] IMAGE OUT
  *
  * Reads the disk up to the limit; what fails is tried again piece by piece. Bytes go to OUT, with
  * zeros for the pieces that fail. Prints, a line each:
@@ -260,9 +260,13 @@ static bool parse_number(const char *text, uint64_t *value_ret)
 int main(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        { "zeros-past-end", no_argument, NULL, 'z' }, { "key-file", required_argument, NULL, 'k' },
-        { "limit", required_argument, NULL, 'l' },    { "piece", required_argument, NULL, 'p' },
-        { "memory", required_argument, NULL, 'm' },   { 0 },
+        { "zeros-past-end", no_argument, NULL, 'z' },
+        { "key-file", required_argument, NULL, 'k' },
+        { "limit", required_argument, NULL, 'l' },
+        { "piece", required_argument, NULL, 'p' },
+        { "memory", required_argument, NULL, 'm' },
+        { "snapshot", required_argument, NULL, 's' },
+        { 0 },
     };
     struct wishes wishes = { .options = QCOW2_OPTIONS_INIT,
                              .limit = DEFAULT_LIMIT,
@@ -277,6 +281,9 @@ int main(int argc, char **argv)
             break;
         case 'k':
             wishes.key_file = optarg;
+            break;
+        case 's':
+            wishes.options.snapshot = optarg;
             break;
         case 'l':
             good = parse_number(optarg, &wishes.limit);
