@@ -7,7 +7,8 @@ import sys
 import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, *(os.path.join(os.path.dirname(HERE), room) for room in ("chains", "reference"))]
+ROOMS = [os.path.join(os.path.dirname(HERE), room) for room in ("chains", "reference")]
+sys.path[:0] = [HERE, *ROOMS]
 
 import lab
 

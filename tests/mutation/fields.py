@@ -27,6 +27,8 @@ V1 = [("magic", 0, 4), ("version", 4, 4), ("backing_offset", 8, 8), ("backing_si
 SNAPSHOT = [("l1_offset", 0, 8), ("l1_entries", 8, 4), ("id_size", 12, 2), ("name_size", 14, 2),
             ("date", 16, 4), ("date_nsec", 20, 4), ("clock", 24, 8), ("vm_state_size", 32, 4),
             ("extra_size", 36, 4)]
+BITMAPS_EXTENSION = [("bitmap_count", 0, 4), ("reserved", 4, 4), ("directory_size", 8, 8),
+                     ("directory_offset", 16, 8)]
 BITMAP = [("table_offset", 0, 8), ("table_entries", 8, 4), ("flags", 12, 4), ("type", 16, 1),
           ("granularity", 17, 1), ("name_size", 18, 2), ("extra_size", 20, 4)]
 LUKS_HEAD = [("magic", 0, 4), ("magic_end", 4, 2), ("version", 6, 2), ("cipher", 8, 32),
@@ -79,7 +81,8 @@ class Finder:
             self.bytes("backing name", name_at, name_size)
         self.extensions(self.number(100, 4) if v3 else 72, name_at or self.cluster)
         self.l1("L1", self.number(40, 8), self.number(36, 4))
-        self.refcounts(self.number(48, 8), self.number(56, 4), 1 << self.number(96, 4) if v3 else 16)
+        self.refcounts(self.number(48, 8), self.number(56, 4),
+                       1 << self.number(96, 4) if v3 else 16)
         self.snapshots(self.number(64, 8), self.number(60, 4))
 
     def extensions(self, at, end):
@@ -91,8 +94,7 @@ class Finder:
                 return
             data = at + 8
             if kind == BITMAPS:
-                self.layout("extension", [("bitmap_count", 0, 4), ("reserved", 4, 4),
-                                          ("directory_size", 8, 8), ("directory_offset", 16, 8)], data)
+                self.layout("extension", BITMAPS_EXTENSION, data)
                 self.bitmaps(self.number(data + 16, 8), self.number(data, 4))
             elif kind == LUKS:
                 self.layout("extension", [("luks_offset", 0, 8), ("luks_length", 8, 8)], data)
@@ -140,7 +142,8 @@ class Finder:
     def snapshots(self, at, count):
         for _ in range(count):
             self.layout("snapshot table", SNAPSHOT, at)
-            extra, ids, names = self.number(at + 36, 4), self.number(at + 12, 2), self.number(at + 14, 2)
+            ids, names = self.number(at + 12, 2), self.number(at + 14, 2)
+            extra = self.number(at + 36, 4)
             self.words("snapshot table", at + 40, extra)
             self.bytes("snapshot table", at + 40 + extra, ids + names, most=8)
             self.l1("snapshot L1", self.number(at, 8), self.number(at + 8, 4))

@@ -21,6 +21,7 @@ UNKNOWN = "not compared"
 PAST_END = "tables or data past the end of the file: zeros in QEMU, and with --zeros-past-end"
 CUT_STREAM = "compressed data cut by the end of the file: QEMU adds zeros to it"
 CUT_HEADER = "file ends inside the fixed header: QEMU adds zeros to it"
+DIES = "QEMU dies of a signal"
 NAME_IN_HEADER = "backing file name inside the header: the same bytes cannot be both"
 SNAPSHOTS = "broken snapshot table: the disk does not depend on it"
 BITMAPS = "broken bitmaps: the disk does not depend on them"
@@ -45,7 +46,7 @@ def verdict(lab):
         return UNKNOWN, NOT_ASKED
     if ours.same_as(theirs):
         if not ours.opened:
-            return BOTH_REFUSE, ""
+            return BOTH_REFUSE, DIES if theirs.code == "signal" else ""
         return (SAME_ERRORS if ours.bad else SAME), ""
     refused_by_qemu = not theirs.opened
     reasons = []

@@ -115,10 +115,11 @@ def new_value(rng, image, field, old):
     if field.name in TELLING and rng.random() < 0.6:
         return rng.choice(TELLING[field.name])
     if field.name == "subclusters" and rng.random() < 0.6:
-        return rng.choice((0, 1, 1 << 32, 0xFFFFFFFF, 0xFFFFFFFF << 32, (1 << 64) - 1, old ^ old >> 32,
-                           rng.getrandbits(32), rng.getrandbits(32) << 32))
+        return rng.choice((0, 1, 1 << 32, 0xFFFFFFFF, 0xFFFFFFFF << 32, (1 << 64) - 1,
+                           old ^ old >> 32, rng.getrandbits(32), rng.getrandbits(32) << 32))
     if field.name == "size" and rng.random() < 0.7:
-        return old + rng.choice((-1, 1, -512, 512, 1000, image.cluster, -image.cluster, 10 * image.cluster))
+        return old + rng.choice((-1, 1, -512, 512, 1000, image.cluster, -image.cluster,
+                                 10 * image.cluster))
     if field.width == 8 and rng.random() < 0.6:
         return new_word(rng, image, field, old)
     return rng.choice((0, 1, 2, (1 << bits) - 1, 1 << bits - 1, old + 1, old - 1, old * 2, old // 2,

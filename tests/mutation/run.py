@@ -3,21 +3,23 @@
 """run.py - mutates good images and compares the library with QEMU on each.
 
     run.py [--variants 20000] [--seed 1] [--jobs 2] [--base NAME]... [--table FILE]
-    run.py --base NAME --variant N [--keep DIRECTORY]     one variant again, with its files
+    run.py --base NAME --variant N [--seed 1] [--keep DIRECTORY]     one again, with its files
 
-Prints what came of it, difference by difference; with --table the counts go to a file, as Markdown. The exit
-status is 1 if there was a difference without a reason."""
+Prints the differences that have no reason, and counts the rest; --table puts the counts into a file.
+The exit status is 1 if there was such a difference. QCOW2_BUILD names the build, as in the tests."""
 
 import argparse
 import collections
 import concurrent.futures
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, *(os.path.join(os.path.dirname(HERE), room) for room in ("chains", "reference"))]
+ROOMS = [os.path.join(os.path.dirname(HERE), room) for room in ("chains", "reference")]
+sys.path[:0] = [HERE, *ROOMS]
 
 import judge
 from bases import BASES
@@ -25,6 +27,7 @@ from lab import Lab, Stuck
 from mutate import mutation
 
 DEFAULT_SEED = 1
+SAME_ANSWERS = (judge.SAME, judge.SAME_ERRORS, judge.BOTH_REFUSE)
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
@@ -61,13 +64,27 @@ def campaign(name, numbers, seed=DEFAULT_SEED):
     return counts, differences
 
 
-def table(counts, variants, seed, names):
-    total = sum(counts.values())
-    lines = [f"{total} of {variants} variants of {len(names)} images (seed {seed}) agree with QEMU or "
-             "differ for a stated reason.", "", "| outcome | reason | variants |", "|---|---|---:|"]
-    for (outcome, reason), count in sorted(counts.items(), key=lambda item: -item[1]):
+def report(counts, variants, seed, names):
+    """The counts as Markdown."""
+    qemu = subprocess.run(["qemu-img", "--version"], capture_output=True, text=True, check=True)
+    lines = [
+        "# Mutated images and what came of them", "",
+        f"{variants} variants of {len(names)} good images; {qemu.stdout.splitlines()[0]}.",
+        f"Written by `tests/mutation/run.py --variants {variants} --seed {seed} --table FILE`.", "",
+        "| | variants |", "|---|---:|",
+        f"| the same answer as QEMU | {total(counts, SAME_ANSWERS)} |",
+        f"| another answer, for a reason | {total(counts) - total(counts, SAME_ANSWERS)} |",
+        f"| another answer without a reason | {variants - total(counts)} |", "",
+        "In detail; the reasons are those of [docs/errata.md](../../docs/errata.md):", "",
+        "| outcome | reason | variants |", "|---|---|---:|"]
+    for (outcome, reason), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         lines.append(f"| {outcome} | {reason or '-'} | {count} |")
     return "\n".join(lines) + "\n"
+
+
+def total(counts, outcomes=None):
+    return sum(count for (outcome, _), count in counts.items()
+               if outcomes is None or outcome in outcomes)
 
 
 def one_again(name, number, seed, keep):
@@ -118,7 +135,7 @@ def main():
             differences += more
             for line in more:
                 print(line, flush=True)
-    text = table(counts, variants, wishes.seed, names)
+    text = report(counts, variants, wishes.seed, names)
     print(text)
     if wishes.table:
         with open(wishes.table, "w", encoding="utf-8") as stream:
