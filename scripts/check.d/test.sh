@@ -82,6 +82,12 @@ check_crypto() {
     pytest_of tests/crypto
 }
 
+add mutation "2,000 changed images: QEMU's bytes or an error (a minute; QCOW2_VARIANTS=20000 for more)"
+check_mutation() {
+    built gcc || return
+    pytest_of tests/mutation
+}
+
 add asan "unit, image and tool tests under the address and undefined behaviour sanitizers"
 check_asan() {
     local status=0

@@ -26,6 +26,9 @@ enum { MIN_CLUSTER_BITS = 9, MAX_CLUSTER_BITS = 16, MIN_L2_BITS = 6, MAX_L2_BITS
 /* The table's length in bytes is a 31 bit number in QEMU. */
 #define MAX_L1_ENTRIES (UINT64_C(0x7fffffff) / 8)
 
+/* QEMU reads the name wherever it is said to be, also one of no bytes, and up to here files can be read. */
+#define MAX_NAME_OFFSET (INT64_MAX - ((INT64_C(1) << 30) - 1))
+
 static int check_size(const struct q2_header *h, unsigned l2_bits, uint64_t *l1_entries_ret,
                       struct qcow2_error *err)
 {
@@ -89,6 +92,11 @@ int q2_header_decode_v1(const void *bytes, size_t n, struct q2_header *header_re
         return q2_error_set_at(err, QCOW2_E_CORRUPT, V1_BACKING_SIZE,
                                "backing file name of %lu bytes is longer than %u",
                                (unsigned long)h.backing_bytes, Q2_MAX_BACKING_NAME_BYTES);
+    }
+    if (h.backing_off > MAX_NAME_OFFSET) {
+        return q2_error_set_at(err, QCOW2_E_CORRUPT, V1_BACKING_OFFSET,
+                               "backing file name at 0x%llx lies behind the end of any file",
+                               (unsigned long long)h.backing_off);
     }
     *header_ret = h;
     *l2_bits_ret = l2_bits;

@@ -5,7 +5,7 @@ import pytest
 
 from clusters import CS, NOISE, TEXT, case, check, made_streams
 from streams import Raw, Reserved, Rle, deflate, skippable_frame, zstd_frame
-from tools import probe
+from tools import ROOT, probe
 
 HALF = CS // 2
 A, B = TEXT[:HALF], NOISE[:HALF]
@@ -136,3 +136,13 @@ def test_zstd_compressed_block_larger_than_its_window_is_corrupt(written, tmp_pa
     check(written(case(stream, zstd=True), 'good.qcow2'), good=True)
     stream = stream[:4] + b'\x00\x0f' + stream[7:]
     check(written(case(stream, zstd=True), 'bad.qcow2'), good=False)
+
+
+def test_zstd_is_left_out_of_no_build():
+    """A reader without it would find out at the first read; here it is part of every build, and the
+    compression types that are not known are refused when the image is opened."""
+    with open(ROOT / 'meson.build', encoding='utf-8') as file:
+        wanted, = [line for line in file if "dependency('libzstd'" in line]
+    assert 'required' not in wanted
+    with open(ROOT / 'meson_options.txt', encoding='utf-8') as file:
+        assert 'zstd' not in file.read()

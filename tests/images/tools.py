@@ -133,6 +133,14 @@ def probe(path, reads=(), flags=()):
     return Answer(raw)
 
 
+def tool(*arguments, cwd=None):
+    """The command, under the same limits; the finished process, with its output as bytes."""
+    return subprocess.run([TOOL, *(str(part) for part in arguments)], cwd=cwd,
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False,
+                          timeout=TIMEOUT_SECONDS * (10 if SANITIZED else 1),
+                          preexec_fn=None if SANITIZED else _limit_memory)
+
+
 def random_reads(image, raw, *options):
     """Every byte of `image` against the file `raw`, from many threads."""
     return run(RANDOM_READS, *options, image, raw, timeout=300)
