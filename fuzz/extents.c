@@ -39,7 +39,8 @@ static void require_extent(const struct fuzz_walk *walk, const struct qcow2_exte
                  "nothing is known about what has no identity");
 }
 
-/* Explaining the first byte of an extent leads to the extent, and where there is none, to an error. */
+/* Explaining the first byte of an extent leads to the extent, and where there is none, to an error: unless
+ * the source ends where it does not know to, because then it matters how much is asked of it at once. */
 static void explain(struct fuzz_walk *walk, uint64_t offset, const struct qcow2_extent *extent)
 {
     uint64_t cursor = 0;
@@ -52,7 +53,7 @@ static void explain(struct fuzz_walk *walk, uint64_t offset, const struct qcow2_
 
         r = qcow2_next_explanation(walk->image, offset, &cursor, &e, &err);
         (void)fuzz_walk_result(walk, r, &err);
-        if (walk->starved || walk->world->failed) {
+        if (walk->starved || walk->world->failed || (walk->no_length && extent == NULL)) {
             return;
         }
         FUZZ_REQUIRE(r >= 0 || extent == NULL, "what has an extent can be explained");

@@ -8,7 +8,7 @@ enum { MAX_SNAPSHOTS = 16, MAX_BITMAPS = 16, MAX_RANGES = 64, MAX_FINDINGS = 256
 
 /* A small file may name the same large part of itself again and again, which is work within the stated
  * bounds, but not worth a fuzzer's time: a source that fails ends it. */
-#define MAX_BYTES (UINT64_C(1) << 20)
+#define MAX_BYTES (UINT64_C(256) << 10)
 
 static void start(struct fuzz_walk *walk)
 {
@@ -28,7 +28,6 @@ static void walk_snapshots(struct fuzz_walk *walk)
         start(walk);
         r = qcow2_next_snapshot(walk->image, &cursor, &snapshot, &err);
         FUZZ_REQUIRE(walk->world->reads <= 3, "an entry is read at most thrice");
-        FUZZ_REQUIRE(walk->world->bytes <= 3 * UINT64_C(140000), "entries have a limit");
         (void)fuzz_walk_result(walk, r, &err);
         if (r == 1) {
             FUZZ_REQUIRE(cursor > before, "snapshots go forwards");

@@ -109,6 +109,7 @@ static int open_image(const struct subject *subject, struct qcow2_image **image_
     FUZZ_REQUIRE(r != QCOW2_E_NOMEM || fuzz_memory_failed(), "there is memory");
     FUZZ_REQUIRE(r != QCOW2_E_IO || subject->no_length, "no source has failed");
     if (r < 0) {
+        fuzz_memory_fail(0, 0);
         FUZZ_REQUIRE(world->closes == world->opens, "sources are closed");
         FUZZ_REQUIRE(fuzz_memory_live() == 0, "nothing is left");
     }
@@ -146,8 +147,21 @@ static void ask(const struct subject *subject, struct fuzz_walk *walk, bool comp
     if (readable(subject) && wanted(subject, FUZZ_SKIP_READS)) {
         fuzz_walk_reads(walk, subject->seed);
     }
-    if (wanted(subject, FUZZ_SKIP_CHECK)) {
-        fuzz_walk_check(walk);
+}
+
+/* The check by itself, and whether it finds the same again: it keeps nothing between two calls. */
+static void ask_for_check(const struct subject *subject, struct fuzz_walk *walk)
+{
+    struct fuzz_walk again = *walk;
+
+    if (!wanted(subject, FUZZ_SKIP_CHECK)) {
+        return;
+    }
+    fuzz_walk_check(walk);
+    if (subject->seed % 8 == 0 && fuzz_walk_counts(walk)) {
+        fuzz_walk_check(&again);
+        FUZZ_REQUIRE(!fuzz_walk_counts(&again) || again.hash == walk->hash,
+                     "a check that is repeated finds the same");
     }
 }
 
@@ -206,6 +220,7 @@ static void with_memory(const struct subject *subject)
         ask(subject, &second, true);
         FUZZ_REQUIRE(first.hash == second.hash, "what is asked again is answered again");
     }
+    ask_for_check(subject, &first);
     require_stats(image);
     close_image(subject, image);
 }
@@ -235,12 +250,14 @@ static void without_memory(const struct subject *subject)
     FUZZ_REQUIRE(starved.starved || !fuzz_walk_counts(&right) || !fuzz_walk_counts(&starved) ||
                      starved.hash == right.hash,
                  "what does not fail is right");
+    ask_for_check(subject, &starved);
     fuzz_memory_fail(0, 0);
     subject->world->failed = false;
     fuzz_walk_start(&later, image, subject->world, subject->no_length);
     ask(subject, &later, false);
     FUZZ_REQUIRE(!fuzz_walk_counts(&right) || later.hash == right.hash,
                  "with memory everything is as it was");
+    ask_for_check(subject, &later);
     close_image(subject, image);
 }
 

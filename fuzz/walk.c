@@ -11,10 +11,17 @@ enum { MAX_EXTENSIONS = 64 };
 void fuzz_walk_fold(struct fuzz_walk *walk, const void *bytes, size_t n)
 {
     const uint8_t *from = bytes;
+    uint64_t word;
 
-    for (size_t i = 0; i < n; i++) {
-        walk->hash = (walk->hash ^ from[i]) * UINT64_C(0x100000001b3);
+    for (; n >= sizeof word; n -= sizeof word, from += sizeof word) {
+        memcpy(&word, from, sizeof word);
+        fuzz_walk_fold_number(walk, word);
     }
+    word = n;
+    if (n > 0) {
+        memcpy(&word, from, n);
+    }
+    fuzz_walk_fold_number(walk, word);
 }
 
 void fuzz_walk_fold_number(struct fuzz_walk *walk, uint64_t number)
