@@ -57,7 +57,16 @@ static const uint8_t *fetch(struct qcow2_image *image, struct q2_lane *lane,
     q2_lane_count(lane, Q2_SOURCE_READS, 1);
     q2_lane_count(lane, Q2_SOURCE_BYTES, count);
     *code_ret = q2_window_read_existing(file, lane->compressed.bytes, (size_t)count, run->host_off,
-                                        "compressed clusters", err);
+                                        "compressed clusters", count > existing ? NULL : err);
+    if (*code_ret < 0 && count > existing) {
+        /* What lies ahead must not cost this cluster: a source may fail there, or end, if it does not
+         * know its length. */
+        count = existing;
+        q2_lane_count(lane, Q2_SOURCE_READS, 1);
+        q2_lane_count(lane, Q2_SOURCE_BYTES, count);
+        *code_ret = q2_window_read_existing(file, lane->compressed.bytes, (size_t)count,
+                                            run->host_off, "compressed clusters", err);
+    }
     if (*code_ret < 0) {
         return NULL;
     }

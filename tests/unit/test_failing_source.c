@@ -174,6 +174,33 @@ static void file_that_shrank_since_open_is_an_io_error(void **state)
     qcow2_close(image);
 }
 
+/* Found by the whole-image fuzz target: the input of neighbouring compressed clusters is fetched in one
+ * piece, and where that failed because of the second cluster, the first could not be read either. */
+static void input_that_fails_ahead_does_not_cost_the_cluster_before_it(void **state)
+{
+    struct sample_source source;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_extent extent;
+    struct qcow2_image *image;
+    struct sample sample;
+    unsigned char buf[2 * 4096];
+    uint64_t cursor = sizeof buf / 2;
+
+    (void)state;
+    sample_init(&sample, 12, QCOW2_COMPRESSION_ZSTD, "CC", 0);
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.source.get_size = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, &err), 0);
+    assert_int_equal(qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, &err), 1);
+    /* All sectors of the first cluster's input, and one byte of what is the second's alone. */
+    source.count = (size_t)((extent.stream_offset + 511) / 512 * 512) + 1;
+    assert_int_equal(qcow2_pread(image, buf, sizeof buf, 0, &err), QCOW2_E_IO);
+    assert_true(err.guest_offset == sample.cluster_bytes);
+    assert_memory_equal(buf, sample.disk, 4096);
+    qcow2_close(image);
+    sample_deinit(&sample);
+}
+
 static void no_byte_past_the_size_is_asked_for(void **state)
 {
     (void)state;
@@ -212,6 +239,7 @@ int main(void)
         cmocka_unit_test(failed_read_leaves_nothing_behind),
         cmocka_unit_test(image_is_usable_again_when_the_source_is),
         cmocka_unit_test(file_that_shrank_since_open_is_an_io_error),
+        cmocka_unit_test(input_that_fails_ahead_does_not_cost_the_cluster_before_it),
         cmocka_unit_test(no_byte_past_the_size_is_asked_for),
     };
 
