@@ -73,7 +73,7 @@ static bool wait_for_input(const struct session *session)
 
     for (;;) {
         FD_ZERO(&set);
-        FD_SET(session->fd, &set);
+        FD_SET((unsigned)session->fd, &set);
         if (pselect(session->fd + 1, &set, NULL, NULL, NULL, &session->mask_before) > 0) {
             return true;
         }

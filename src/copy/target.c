@@ -15,6 +15,12 @@
 #include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/vfs.h>
+/* glibc takes the request as an unsigned long; others, as POSIX has it, as an int. */
+#ifdef __GLIBC__
+#define GET_DEVICE_SIZE BLKGETSIZE64
+#else
+#define GET_DEVICE_SIZE ((int)BLKGETSIZE64)
+#endif
 #endif
 
 enum { MIN_BLOCK_BYTES = 4096, MAX_BLOCK_BYTES = 65536 };
@@ -102,7 +108,7 @@ static int measure_device(struct q2_target *target, uint64_t length, struct qcow
 {
     uint64_t bytes = 0;
 #if defined(__linux__) && defined(BLKGETSIZE64)
-    int ret = ioctl(target->fd, BLKGETSIZE64, &bytes);
+    int ret = ioctl(target->fd, GET_DEVICE_SIZE, &bytes);
 #else
     off_t end = lseek(target->fd, 0, SEEK_END);
     int ret = end < 0 ? -1 : 0;

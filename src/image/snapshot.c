@@ -56,7 +56,7 @@ static int load_entry(const struct q2_layer *layer, uint64_t rel_off, struct loa
         }
         r = q2_snapshot_decode(loaded->bytes, n, host_off, &loaded->entry, err);
         if (r == Q2_SNAPSHOT_NEED_MORE) {
-            n = q2_min_u64(loaded->entry.entry_bytes, sizeof loaded->bytes);
+            n = (size_t)q2_min_u64(loaded->entry.entry_bytes, sizeof loaded->bytes);
         }
     }
     if (r == 0) {

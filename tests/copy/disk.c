@@ -159,21 +159,22 @@ void disk_build(struct disk *disk, unsigned cluster_bits, uint64_t size, disk_la
     uint64_t table_covers = (uint64_t)writer.cluster * (writer.cluster / 8);
     uint64_t l1_entries = size / table_covers + (size % table_covers != 0);
     uint64_t clusters = layout != NULL ? round_up(size, writer.cluster) / writer.cluster : 0;
-    size_t l1_at, room;
+    size_t l1_at, l1_bytes, room;
 
     memset(disk, 0, sizeof *disk);
     disk->cluster_bits = cluster_bits;
     disk->size = size;
     /* Header and refcount table, L1, and with a layout its L2 tables and clusters. */
-    room = 2 * writer.cluster + round_up(l1_entries * 8 + 8, writer.cluster);
+    l1_bytes = (size_t)round_up(l1_entries * 8 + 8, writer.cluster);
+    room = 2 * writer.cluster + l1_bytes;
     if (layout != NULL) {
-        room += (l1_entries + clusters) * writer.cluster;
-        disk->content = allocate(clusters * writer.cluster);
-        disk->host_off = allocate(clusters * sizeof *disk->host_off);
+        room += (size_t)(l1_entries + clusters) * writer.cluster;
+        disk->content = allocate((size_t)clusters * writer.cluster);
+        disk->host_off = allocate((size_t)clusters * sizeof *disk->host_off);
     }
     disk->file = allocate(room);
     append(&writer, 2 * writer.cluster);
-    l1_at = append(&writer, round_up(l1_entries * 8 + 8, writer.cluster));
+    l1_at = append(&writer, l1_bytes);
 
     put32(disk->file, 0x514649fb);
     put32(disk->file + 4, 3);

@@ -171,7 +171,8 @@ static void error_struct_is_untouched_by_success_and_its_size_by_failure(void **
         struct qcow2_error known;
         unsigned char unknown[16];
     } newer = { .known = QCOW2_ERROR_INIT };
-    unsigned char small[sizeof(struct qcow2_error)];
+    const size_t small_bytes = 16;
+    unsigned char small[sizeof(struct qcow2_error)], as_it_was[sizeof small];
     uint64_t taken = 0;
 
     (void)state;
@@ -188,12 +189,11 @@ static void error_struct_is_untouched_by_success_and_its_size_by_failure(void **
     }
     /* One that cannot be an error struct of this library is left alone. */
     memset(small, 0, sizeof small);
-    small[0] = 16;
+    memcpy(small, &small_bytes, sizeof small_bytes);
+    memcpy(as_it_was, small, sizeof small);
     assert_int_equal(qcow2_copy_to_fd(image, -1, NULL, (struct qcow2_error *)(void *)small),
                      QCOW2_E_ARGUMENT);
-    for (size_t i = 1; i < sizeof small; i++) {
-        assert_int_equal(small[i], 0);
-    }
+    assert_memory_equal(small, as_it_was, sizeof small);
 }
 
 /* ---- progress ---- */
@@ -321,6 +321,19 @@ static unsigned threads_of_this_process(void)
     return count - 2;
 }
 
+/* A thread that was joined may be listed a moment longer, and under an emulator quite a while. */
+static unsigned threads_that_stay(unsigned expected)
+{
+    const struct timespec moment = { .tv_nsec = 1000000 };
+    unsigned count = threads_of_this_process();
+
+    for (unsigned i = 0; i < 5000 && count > expected; i++) {
+        nanosleep(&moment, NULL);
+        count = threads_of_this_process();
+    }
+    return count;
+}
+
 struct crowd {
     pthread_t caller;
     unsigned most;
@@ -366,7 +379,7 @@ static void threads_are_as_many_as_asked_take_no_signals_and_are_gone_after(void
         assert_int_equal(qcow2_copy_to_callback(image, look_around, &crowd, &options, NULL), 0);
         assert_in_range(crowd.most, before, before + threads - 1);
         assert_false(crowd.signals_open);
-        assert_int_equal(threads_of_this_process(), before);
+        assert_int_equal(threads_that_stay(before), before);
     }
     pthread_sigmask(SIG_BLOCK, NULL, &mask_after);
     assert_int_equal(sigismember(&mask_after, SIGINT), sigismember(&mask_before, SIGINT));

@@ -157,39 +157,38 @@ static struct q2_cipher *unlock(struct image *image, const char *key_path)
 
 static void write_disk(struct image *image, struct q2_cipher_worker *worker)
 {
-    uint64_t entries = image->cluster_bytes / 8;
-    uint8_t *cluster = must_have(malloc(image->cluster_bytes));
-    uint8_t *l2 = must_have(malloc(image->cluster_bytes));
+    const size_t cluster_bytes = (size_t)image->cluster_bytes;
+    uint64_t entries = cluster_bytes / 8;
+    uint8_t *cluster = must_have(malloc(cluster_bytes));
+    uint8_t *l2 = must_have(malloc(cluster_bytes));
 
-    for (uint64_t guest_off = 0; guest_off < image->size_bytes; guest_off += image->cluster_bytes) {
-        uint64_t index = guest_off / image->cluster_bytes;
+    for (uint64_t guest_off = 0; guest_off < image->size_bytes; guest_off += cluster_bytes) {
+        uint64_t index = guest_off / cluster_bytes;
         uint64_t left = image->size_bytes - guest_off;
         uint64_t l2_off, host_off, entry;
         uint8_t bytes[8];
 
         read_at(image->file, bytes, 8, image->l1_off + index / entries * 8);
         l2_off = q2_load_be64(bytes) & 0x00fffffffffffe00;
-        memset(l2, 0, image->cluster_bytes);
+        memset(l2, 0, cluster_bytes);
         if (l2_off != 0) {
-            read_at(image->file, l2, image->cluster_bytes, l2_off);
+            read_at(image->file, l2, cluster_bytes, l2_off);
         }
         entry = q2_load_be64(l2 + index % entries * 8);
         host_off = entry & 0x00fffffffffffe00;
-        memset(cluster, 0, image->cluster_bytes);
+        memset(cluster, 0, cluster_bytes);
         if (entry >> 62 & 1) {
             fail("compressed cluster");
         }
         if ((entry & 1) == 0 && (host_off != 0 || (entry >> 63 && image->data != image->file))) {
             uint64_t sector = (image->crypt_method == 1 ? guest_off : host_off) / 512;
 
-            read_at(image->data, cluster, image->cluster_bytes, host_off);
-            if (q2_cipher_decrypt(worker, cluster, cluster, image->cluster_bytes, sector, NULL) !=
-                0) {
+            read_at(image->data, cluster, cluster_bytes, host_off);
+            if (q2_cipher_decrypt(worker, cluster, cluster, cluster_bytes, sector, NULL) != 0) {
                 fail("cannot decrypt");
             }
         }
-        if (fwrite(cluster, 1, left < image->cluster_bytes ? left : image->cluster_bytes, stdout) ==
-            0) {
+        if (fwrite(cluster, 1, left < cluster_bytes ? (size_t)left : cluster_bytes, stdout) == 0) {
             fail("cannot write");
         }
     }

@@ -122,7 +122,7 @@ static void read_sequentially(struct comparison *run, bool whole_disk)
         { UINT64_MAX - 5, 64 }, { run->size ? run->size - 1 : 0, 4096 },
         { run->size, 0 },       { 0, 0 },
     };
-    unsigned char *whole = malloc(chunks[chunk_count - 1] + 2 * GUARD_BYTES);
+    unsigned char *whole = malloc((size_t)chunks[chunk_count - 1] + 2 * GUARD_BYTES);
     uint64_t offset = 0;
 
     if (!whole) {

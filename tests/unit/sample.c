@@ -102,13 +102,13 @@ static uint64_t place(struct sample *s, unsigned cluster_bits, int compression, 
         return 1;
     case 'D':
         at = round_up(*next, s->cluster_bytes);
-        memcpy(s->file + at, content, s->cluster_bytes);
+        memcpy(s->file + at, content, (size_t)s->cluster_bytes);
         *next = at + s->cluster_bytes;
         break;
     case 'C':
         at = *next;
-        made = compress_cluster(compression, s->file + at, s->file_bytes - at, content,
-                                s->cluster_bytes);
+        made = compress_cluster(compression, s->file + at, (size_t)(s->file_bytes - at), content,
+                                (size_t)s->cluster_bytes);
         *next = at + made;
         sectors = (at % 512 + made - 1) / 512;
         break;
@@ -151,7 +151,7 @@ void sample_init(struct sample *s, unsigned cluster_bits, int compression, const
         entry = place(s, cluster_bits, compression, layout[i], content, &next);
         sample_store(s->file + l2_off + i * 8, entry, 8);
         if (layout[i] == 'D' || layout[i] == 'C') {
-            memcpy(s->disk + i * s->cluster_bytes, content, s->cluster_bytes);
+            memcpy(s->disk + i * s->cluster_bytes, content, (size_t)s->cluster_bytes);
         }
     }
     write_header(s, cluster_bits, compression, (uint32_t)l1_entries, l1_off);
