@@ -35,9 +35,11 @@ class Contender:
     check    called once with the standard output of an unmeasured first run; raises if wrong.
              Otherwise standard output goes to /dev/null: a pipe would slow its writer down
     reads    the command times itself and prints JSON (reads_main.c, pure_decode.c)
+    worth    how many of the row's operations one of the command's is
     """
 
-    def __init__(self, name, family, argv, *, count=1, before=None, check=None, reads=False):
+    def __init__(self, name, family, argv, *, count=1, before=None, check=None, reads=False,
+                 worth=1):
         self.name = name
         self.family = family
         self.argv = [str(arg) for arg in argv]
@@ -45,6 +47,7 @@ class Contender:
         self.before = before
         self.check = check
         self.reads = reads
+        self.worth = worth
 
 
 class Runner:
@@ -82,7 +85,7 @@ class Runner:
             if told['ops'] <= 0:
                 raise CommandFailed(contender.argv, 0, 'not one read was finished in time')
             sample['wall'] = told['seconds']
-            sample['ops'] = told['ops']
+            sample['ops'] = told['ops'] * contender.worth
             sample['checksum'] = told.get('checksum')
         return sample, done.stdout
 

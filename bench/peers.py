@@ -101,10 +101,11 @@ class Peers:
         """The limit of reading an uncompressed image: its bytes, once."""
         return [Contender('cat of the image', 'limit', ['cat', *paths])]
 
-    def decoders(self, image, threads, picks=0):
+    def decoders(self, image, threads, picks=0, reads_per_cluster=1):
         """The limit of reading a compressed image: its decoder, once for each cluster."""
         return [Contender('decoder alone', 'limit',
-                          [self.program('pure_decode'), threads, picks, image], reads=True)]
+                          [self.program('pure_decode'), threads, picks, image], reads=True,
+                          worth=reads_per_cluster)]
 
     # Digests
 
