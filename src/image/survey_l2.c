@@ -83,9 +83,11 @@ static int take_entry(struct q2_survey *survey, const struct visit *at, uint64_t
     struct q2_mapping m = q2_l2_decode(g, entry, bitmap, 0, entry & Q2_OFFSET_MASK);
 
     if (m.fault != Q2_FAULT_NONE) {
-        q2_survey_note(
-            survey, m.fault == Q2_FAULT_UNALIGNED ? QCOW2_ANOMALY_UNALIGNED : QCOW2_ANOMALY_ENTRY,
-            at->entry_off, "L2 entry");
+        if (m.fault == Q2_FAULT_UNALIGNED) {
+            q2_survey_note(survey, QCOW2_ANOMALY_UNALIGNED, entry & Q2_OFFSET_MASK, "data");
+        } else {
+            q2_survey_note(survey, QCOW2_ANOMALY_ENTRY, at->entry_off, "L2 entry");
+        }
         return 0;
     }
     if (m.kind == Q2_COMPRESSED) {
