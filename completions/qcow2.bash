@@ -5,7 +5,7 @@ _qcow2()
 {
     local current=${COMP_WORDS[COMP_CWORD]}
     local previous=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="info map convert cat digest check compare explain help"
+    local commands="info map convert cat digest check compare explain vet help"
     local common="--format --allow --no-backing --zeros-past-end --cache-size --stats --quiet
         --force-share --help"
     local disk="--snapshot --key-file"
@@ -49,6 +49,12 @@ _qcow2()
         options="--host --output $disk"
         outputs="human json"
         ;;
+    vet)
+        options="--deny --warn --note --ignore --strict --max-virtual-size --max-ratio --max-expansion
+            --max-memory --list-rules --output"
+        outputs="human json"
+        common="--format --stats --quiet --force-share --help"
+        ;;
     help)
         mapfile -t COMPREPLY < <(compgen -W "${commands% help}" -- "$current")
         return
@@ -89,12 +95,17 @@ _qcow2()
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
+    --deny | --warn | --note | --ignore)
+        mapfile -t COMPREPLY < <(compgen -W "all $("${COMP_WORDS[0]}" vet --list-rules 2>/dev/null |
+            cut -d ' ' -f 1)" -- "$current")
+        return
+        ;;
     --output-format | -O)
         mapfile -t COMPREPLY < <(compgen -W "raw" -- "$current")
         return
         ;;
     --cache-size | --start-offset | --max-length | --threads | --snapshot | --second-snapshot | \
-        --bitmap | --max-memory | --host | -s | -l | -m)
+        --bitmap | --max-memory | --max-virtual-size | --max-ratio | --max-expansion | --host | -s | -l | -m)
         return
         ;;
     esac

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Completion for fish.
 
-set -l commands info map convert cat digest check compare explain help
+set -l commands info map convert cat digest check compare explain vet help
 
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -l version -d 'Print the version'
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a info -d 'What an image is'
@@ -12,15 +12,17 @@ complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a digest -d
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a check -d 'Do tables and refcounts agree'
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a compare -d 'Have two disks the same bytes'
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a explain -d 'Where a byte comes from'
+complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a vet -d 'May an untrusted image be let in'
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a help -d 'All about a command'
-complete -c qcow2 -n "__fish_seen_subcommand_from help" -f -a "info map convert cat digest check compare explain"
+complete -c qcow2 -n "__fish_seen_subcommand_from help" -f -a "info map convert cat digest check compare explain vet"
 
-set -l any "__fish_seen_subcommand_from info map convert cat digest check compare explain"
+set -l any "__fish_seen_subcommand_from info map convert cat digest check compare explain vet"
+set -l reading "__fish_seen_subcommand_from info map convert cat digest check compare explain"
 complete -c qcow2 -n "$any" -s f -l format -x -a 'qcow2 raw' -d 'Format of the image'
-complete -c qcow2 -n "$any" -l allow -x -a '(__fish_complete_directories)' -d 'Files beneath this directory may be used'
-complete -c qcow2 -n "$any" -l no-backing -d 'Read the top layer alone'
-complete -c qcow2 -n "$any" -l zeros-past-end -d 'Read zeros past the end of the file'
-complete -c qcow2 -n "$any" -l cache-size -x -d 'Memory for decompressed clusters'
+complete -c qcow2 -n "$reading" -l allow -x -a '(__fish_complete_directories)' -d 'Files beneath this directory may be used'
+complete -c qcow2 -n "$reading" -l no-backing -d 'Read the top layer alone'
+complete -c qcow2 -n "$reading" -l zeros-past-end -d 'Read zeros past the end of the file'
+complete -c qcow2 -n "$reading" -l cache-size -x -d 'Memory for decompressed clusters'
 complete -c qcow2 -n "$any" -l stats -d 'Print counters when done'
 complete -c qcow2 -n "$any" -l stats=json -d 'Print counters as JSON when done'
 complete -c qcow2 -n "$any" -s q -l quiet -d 'Print no progress'
@@ -28,7 +30,7 @@ complete -c qcow2 -n "$any" -s U -l force-share -d 'Take no lock; always so'
 complete -c qcow2 -n "$any" -s h -l help -d 'Print help'
 
 complete -c qcow2 -n "__fish_seen_subcommand_from info" -l backing-chain -d 'Every file of the chain'
-complete -c qcow2 -n "__fish_seen_subcommand_from info digest check compare explain" -l output -x -a 'human json' -d 'How to print'
+complete -c qcow2 -n "__fish_seen_subcommand_from info digest check compare explain vet" -l output -x -a 'human json' -d 'How to print'
 complete -c qcow2 -n "__fish_seen_subcommand_from map" -l output -x -a 'human json html' -d 'How to print'
 complete -c qcow2 -n "__fish_seen_subcommand_from map cat" -s s -l start-offset -x -d 'Begin at this byte'
 complete -c qcow2 -n "__fish_seen_subcommand_from map cat" -s l -l max-length -x -d 'So many bytes'
@@ -44,9 +46,18 @@ complete -c qcow2 -n "__fish_seen_subcommand_from map convert cat digest compare
 complete -c qcow2 -n "__fish_seen_subcommand_from map convert cat digest check compare explain" -l key-file -r -F -d 'Passphrase'
 complete -c qcow2 -n "__fish_seen_subcommand_from map" -l bitmap -x -d 'What this dirty bitmap marks'
 complete -c qcow2 -n "__fish_seen_subcommand_from cat" -l vm-state -d 'The VM state of the snapshot'
-complete -c qcow2 -n "__fish_seen_subcommand_from check" -l max-memory -x -d 'Memory the check may take'
+complete -c qcow2 -n "__fish_seen_subcommand_from check vet" -l max-memory -x -d 'Memory the check may take'
 complete -c qcow2 -n "__fish_seen_subcommand_from compare" -s F -l second-format -x -a 'qcow2 raw' -d 'Format of the second image'
 complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l second-snapshot -x -d 'Snapshot of the second image'
 complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l second-key-file -r -F -d 'Passphrase of the second image'
 complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l strict -d 'Different sizes differ'
 complete -c qcow2 -n "__fish_seen_subcommand_from explain" -l host -x -d 'What this byte of the file is for'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l deny -x -a 'all (command qcow2 vet --list-rules 2>/dev/null | string split -f 1 " ")' -d 'Rules that say no'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l warn -x -a 'all (command qcow2 vet --list-rules 2>/dev/null | string split -f 1 " ")' -d 'Rules that warn'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l note -x -a 'all (command qcow2 vet --list-rules 2>/dev/null | string split -f 1 " ")' -d 'Rules that mention'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l ignore -x -a 'all (command qcow2 vet --list-rules 2>/dev/null | string split -f 1 " ")' -d 'Rules that do nothing'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l strict -d 'Warnings say no too'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-virtual-size -x -d 'The largest disk'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-ratio -x -d 'Disk to file, at most'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-expansion -x -d 'Data to file, at most'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l list-rules -d 'Print all rules'

@@ -607,6 +607,76 @@ int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
                 struct qcow2_error *err);
 
 /* ------------------------------------------------------------------------ */
+/* Surveying an image that nobody vouches for                               */
+
+/* What no sound image has, though some of it may be read. */
+enum qcow2_anomaly {
+    QCOW2_ANOMALY_OUTSIDE = 0,   /* a table or data lies outside the file */
+    QCOW2_ANOMALY_UNALIGNED = 1, /* ... does not begin where a cluster does */
+    QCOW2_ANOMALY_OVERLAP = 2,   /* a table shares its place: with data, with another table, or with
+                                       * itself, the disk naming an L2 table twice */
+    QCOW2_ANOMALY_SHARED = 3,    /* the disk names stored or compressed data twice */
+    QCOW2_ANOMALY_ENTRY = 4,     /* an L2 entry contradicts itself, so its cluster cannot be read */
+    QCOW2_ANOMALY_RESERVED = 5,  /* an entry has bits set that have no meaning */
+    QCOW2_ANOMALY_SNAPSHOT_TABLE = 6, /* the snapshot table is broken */
+    QCOW2_ANOMALY_BITMAPS = 7         /* the bitmaps are broken */
+};
+
+/* How often an anomaly was seen, and the first of them. */
+struct qcow2_anomalies {
+    uint64_t count;
+    uint64_t host_offset; /* of what is wrong, as the image says it; of entries their own */
+    const char *what;     /* "L2 table" and the like: static storage; NULL if count is 0 */
+};
+
+/* Sums are of what the tables say: upper bounds of what reading finds, data files and backing files left
+ * out. */
+struct qcow2_survey_result {
+    size_t size;
+    struct qcow2_anomalies anomalies[16]; /* by enum qcow2_anomaly; those behind are for later */
+
+    /* The disk. What is neither stored nor compressed takes no work to read. */
+    uint64_t stored_bytes;         /* of the disk, stored as they are */
+    uint64_t compressed_bytes;     /* of the disk, stored compressed */
+    uint64_t stream_bytes;         /* all streams of those together */
+    uint64_t longest_stream_bytes; /* 0: nothing is compressed */
+    uint64_t l1_entries_needed;    /* by a disk of this size */
+    uint64_t snapshots;            /* that the snapshot table really has */
+    uint64_t snapshots_with_state; /* those of them that hold the state of a machine */
+    uint64_t bitmaps;
+
+    /* The file, in clusters: each is one of these, or lies behind the last one that is used. */
+    uint64_t table_clusters;  /* header and tables */
+    uint64_t data_clusters;   /* data of the disk, of snapshots, of bitmaps */
+    uint64_t unused_clusters; /* nothing names them */
+    uint64_t leftover_bytes;  /* of the file, behind the last cluster that is used */
+
+    /* What this library takes to read the image, with default caches: memory for opening it, for its
+     * caches when they are full, and for each thread that reads. */
+    uint64_t open_memory_bytes;
+    uint64_t cache_memory_bytes;
+    uint64_t thread_memory_bytes;
+    /* The most bytes that are read from the file, decrypted and decompressed for the sake of one byte. */
+    uint64_t byte_work_bytes;
+};
+#define QCOW2_SURVEY_RESULT_INIT                                                                   \
+    {                                                                                              \
+        sizeof(struct qcow2_survey_result), { { 0, 0, NULL } }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
+            0, 0, 0, 0, 0                                                                          \
+    }
+
+/* Walks all tables of the image itself, refcounts aside, and no data: is it put together as a sound image
+ * is, and what would reading it cost? Opens no other file and needs no key: made for images opened for
+ * metadata only. 0 with *result_ret filled, whatever was found, or a code.
+ *
+ * Memory: 128 KiB, 4 bytes for each cluster of the file and at most 32 for each compressed cluster that the
+ * tables name, together no more than max_memory_bytes (0: 256 MiB) beside the 128 KiB: QCOW2_E_LIMIT. Work:
+ * reads at most twice the length of the file, and 128 MiB, whatever the size of the disk.
+ * QCOW2_E_UNSUPPORTED: version 1 or raw, or the length of the source is not known. */
+int qcow2_survey(const struct qcow2_image *image, uint64_t max_memory_bytes,
+                 struct qcow2_survey_result *result_ret, struct qcow2_error *err);
+
+/* ------------------------------------------------------------------------ */
 /* Explaining one byte                                                      */
 
 /* One file's part in where a guest byte comes from. */

@@ -73,9 +73,13 @@ struct getopt_tables {
 /* Does the command have this shared option? */
 static bool applies(const struct command *command, const struct arg_option *option)
 {
+    bool reading = option->id == ID_ALLOW || option->id == ID_NO_BACKING ||
+                   option->id == ID_ZEROS_PAST_END || option->id == ID_CACHE_SIZE;
+
     return !((option->id == ID_SNAPSHOT && (command->without & WITHOUT_SNAPSHOT) != 0) ||
              (option->id == ID_KEY_FILE && (command->without & WITHOUT_KEY) != 0) ||
-             (option->id == 'f' && (command->without & WITHOUT_FORMAT) != 0));
+             (option->id == 'f' && (command->without & WITHOUT_FORMAT) != 0) ||
+             (reading && (command->without & WITHOUT_READING) != 0));
 }
 
 static void add_table(struct getopt_tables *tables, const struct command *command,

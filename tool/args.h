@@ -20,7 +20,12 @@ struct arg_option {
 #define ARG_FIRST_COMMON 512 /* from here on: the options in args.c */
 
 /* Shared options that make no sense for a command, which then does not have them. */
-enum args_without { WITHOUT_SNAPSHOT = 1 << 0, WITHOUT_KEY = 1 << 1, WITHOUT_FORMAT = 1 << 2 };
+enum args_without {
+    WITHOUT_SNAPSHOT = 1 << 0,
+    WITHOUT_KEY = 1 << 1,
+    WITHOUT_FORMAT = 1 << 2,
+    WITHOUT_READING = 1 << 3 /* neither other files nor data: --allow, --no-backing and the like */
+};
 
 /* The most --allow options of one command line. */
 #define ALLOW_MAX 64

@@ -13,5 +13,6 @@ extern const struct command command_digest;
 extern const struct command command_check;
 extern const struct command command_compare;
 extern const struct command command_explain;
+extern const struct command command_vet;
 
 #endif

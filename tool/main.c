@@ -16,8 +16,8 @@
 #include "suggest.h"
 
 static const struct command *const commands[] = {
-    &command_info,   &command_map,   &command_convert, &command_cat,
-    &command_digest, &command_check, &command_compare, &command_explain,
+    &command_info,  &command_map,     &command_convert, &command_cat, &command_digest,
+    &command_check, &command_compare, &command_explain, &command_vet,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

@@ -29,6 +29,10 @@ enum { Q2_TABLE_BLOCK_BYTES = 4096, Q2_TABLE_BLOCK_WORDS = Q2_TABLE_BLOCK_BYTES 
  * the usual clusters, goes through the table cache. */
 #define Q2_L1_RESIDENT_BYTES (UINT64_C(1) << 20)
 
+/* What the caches may take, unless the options say otherwise. */
+#define Q2_DEFAULT_TABLE_CACHE_BYTES   (UINT64_C(8) << 20)
+#define Q2_DEFAULT_CLUSTER_CACHE_BYTES (UINT64_C(16) << 20)
+
 struct q2_l1_table {
     uint64_t host_off;
     uint32_t entries;

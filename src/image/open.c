@@ -8,9 +8,6 @@
 #include "base/error.h"
 #include "format/layout.h"
 
-#define DEFAULT_TABLE_CACHE_BYTES   (UINT64_C(8) << 20)
-#define DEFAULT_CLUSTER_CACHE_BYTES (UINT64_C(16) << 20)
-
 /* The caller's options in a struct of ours: what it did not know of is zero, and what we do not know of
  * must be. */
 static int take_options(const struct qcow2_options *from, struct qcow2_options *options_ret,
@@ -77,10 +74,10 @@ static int open_caches(struct qcow2_image *image, const struct qcow2_options *op
 {
     if (q2_lanes_init(&image->lanes) < 0 ||
         q2_cache_init(&image->tables,
-                      or_default(options->table_cache_bytes, DEFAULT_TABLE_CACHE_BYTES),
+                      or_default(options->table_cache_bytes, Q2_DEFAULT_TABLE_CACHE_BYTES),
                       Q2_TABLE_BLOCK_BYTES) < 0 ||
         q2_cache_init(&image->clusters,
-                      or_default(options->cluster_cache_bytes, DEFAULT_CLUSTER_CACHE_BYTES),
+                      or_default(options->cluster_cache_bytes, Q2_DEFAULT_CLUSTER_CACHE_BYTES),
                       largest_cluster(image)) < 0) {
         return q2_error_nomem(err);
     }

@@ -16,7 +16,7 @@ ROOT = toolrun.ROOT
 
 
 # The exit code of what cannot be done.
-ERROR = {'compare': 2}
+ERROR = {'compare': 2, 'vet': 2}
 
 
 def arguments(command, image, tmp_path):
@@ -93,10 +93,11 @@ def test_completions_have_every_option(command):
 
 
 @pytest.mark.parametrize('words, expected', [
-    ('', 'info map convert cat digest check compare explain help --help --version'), ('ma', 'map'),
+    ('', 'info map convert cat digest check compare explain vet help --help --version'), ('ma', 'map'),
     ('map --output =', 'human json html'), ('map --output = j', 'json'),
     ('info --output ""', 'human json'), ('convert -O ""', 'raw'), ('digest --stats = h', 'human'),
-    ('check --output =', 'human json'), ('compare -F ra', 'raw'), ('help con', 'convert'),
+    ('check --output =', 'human json'), ('vet --output =', 'human json'),
+    ('vet --max-ratio ""', ''), ('compare -F ra', 'raw'), ('help con', 'convert'),
     ('nonsense --', '')])
 def test_bash_completion(words, expected):
     program = f'source {ROOT}/completions/qcow2.bash; COMP_WORDS=(qcow2 {words or chr(34) * 2}); ' \
@@ -108,7 +109,7 @@ def test_bash_completion(words, expected):
 @pytest.mark.parametrize('typed, meant', [('infp', 'info'), ('mpa', 'map'), ('convret', 'convert'),
                                           ('cta', 'cat'), ('digset', 'digest'), ('hepl', 'help'),
                                           ('chekc', 'check'), ('comapre', 'compare'),
-                                          ('explian', 'explain')])
+                                          ('explian', 'explain'), ('vte', 'vet')])
 def test_unknown_command_is_answered_with_the_nearest(typed, meant):
     fails_in_one_line(run(typed), f"'{typed}'", f"'{meant}'", 'qcow2 --help')
 
@@ -126,7 +127,7 @@ def test_unknown_options(command, images, tmp_path):
     for options, *said in ((['--quite'], "'--quite'", "'--quiet'"),
                            (['--xyzzy-plugh'], "'--xyzzy-plugh'"), (['-z'], "'-z'"),
                            (['--stats', '-zq'], "'-z'"), (['--quiet=1'], "'--quiet' takes no value"),
-                           (['--cache-size'], "'--cache-size' needs a value"),
+                           (['--format'], "'--format' needs a value"),
                            (['-\x1b'], "'-\\x1b'")):
         fails_in_one_line(run(*words, *options), *said, hint, code=ERROR.get(command, 1))
     assert not (tmp_path / 'out.raw').exists()
@@ -155,8 +156,14 @@ def test_common_options(command, images, tmp_path):
                     ['--cache-size', '0'], ['--cache-size=0x10000'], ['-q'], ['--quiet'], ['-U'],
                     ['--force-share'], ['-f', 'qcow2'], ['--format=qcow2'], ['-qUfqcow2'],
                     ['--allow', '/'], ['--no-back'], ['--']):
-        # The one word of a comparison goes with -q.
+        if options[0].startswith('--') and len(options[0]) > 2 and not any(
+                name.startswith(options[0][2:].split('=')[0]) for _, name in options_of(command)):
+            continue  # one that makes no sense for this command
+        # The one word of a comparison goes with -q, and all but one word of a vetting.
         quiet = command == 'compare' and options[0] in ('-q', '--quiet', '-qUfqcow2')
+        if command == 'vet' and options[0] in ('-q', '--quiet', '-qUfqcow2'):
+            assert output(*options) == plain.splitlines(True)[0].split(b'\n')[0] + b'\n'
+            continue
         assert output(*options) == (b'' if quiet else plain), options
 
 
@@ -215,7 +222,7 @@ def test_stats(command, images, tmp_path):
     counters = json.loads(result.stderr.splitlines()[0])
     assert counters.pop('filename') == str(images['deflate'])
     assert list(counters)[:12] == COUNTERS
-    if command in ('info', 'map', 'check'):
+    if command in ('info', 'map', 'check', 'vet'):
         assert counters['bytes_read'] == 0
     elif command != 'compare':  # of an image with itself: nothing needs to be read
         assert counters['cluster_compressed'] > 0
@@ -266,6 +273,9 @@ def test_bad_images_get_one_line_and_write_nothing(command, images, tmp_path):
         if command == 'check' and os.path.basename(path) in ('cut_tables', 'version_1', 'huge'):
             assert result.returncode in (1, 2, 3, 63)
             continue  # there is something to say about these
+        if command == 'vet' and result.returncode == 1:
+            assert result.stdout.startswith(b'deny') and not result.stderr
+            continue  # a verdict, not a failure
         text = fails_in_one_line(result, code=ERROR.get(command, 1))
         shown = os.fspath(path).replace('\n', '\\n')
         assert text.startswith(f'qcow2: {shown}: '), text

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = os.path.abspath(os.environ.get('QCOW2_TOOL', ROOT / 'build' / 'qcow2'))
 TIMEOUT = 120
 
-COMMANDS = ['info', 'map', 'convert', 'cat', 'digest', 'check', 'compare', 'explain']
+COMMANDS = ['info', 'map', 'convert', 'cat', 'digest', 'check', 'compare', 'explain', 'vet']
 
 
 def run(*args, **options):

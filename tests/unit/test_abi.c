@@ -301,6 +301,38 @@ static void check_result_keeps_its_layout(void **state)
     check(members, sizeof members / sizeof members[0]);
 }
 
+static void survey_result_keeps_its_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_anomalies, count, 0),
+        AT(qcow2_anomalies, host_offset, 8),
+        AT(qcow2_anomalies, what, 16),
+        SIZE(qcow2_anomalies, 24),
+        AT(qcow2_survey_result, size, 0),
+        AT(qcow2_survey_result, anomalies, 8),
+        AT(qcow2_survey_result, stored_bytes, 392),
+        AT(qcow2_survey_result, compressed_bytes, 400),
+        AT(qcow2_survey_result, stream_bytes, 408),
+        AT(qcow2_survey_result, longest_stream_bytes, 416),
+        AT(qcow2_survey_result, l1_entries_needed, 424),
+        AT(qcow2_survey_result, snapshots, 432),
+        AT(qcow2_survey_result, snapshots_with_state, 440),
+        AT(qcow2_survey_result, bitmaps, 448),
+        AT(qcow2_survey_result, table_clusters, 456),
+        AT(qcow2_survey_result, data_clusters, 464),
+        AT(qcow2_survey_result, unused_clusters, 472),
+        AT(qcow2_survey_result, leftover_bytes, 480),
+        AT(qcow2_survey_result, open_memory_bytes, 488),
+        AT(qcow2_survey_result, cache_memory_bytes, 496),
+        AT(qcow2_survey_result, thread_memory_bytes, 504),
+        AT(qcow2_survey_result, byte_work_bytes, 512),
+        SIZE(qcow2_survey_result, 520),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
 static void explanation_keeps_its_layout(void **state)
 {
     static const struct member members[] = {
@@ -380,6 +412,14 @@ static void flags_and_kinds_keep_their_numbers(void **state)
     assert_int_equal(QCOW2_FINDING_CORRUPTION, 0);
     assert_int_equal(QCOW2_FINDING_LEAK, 1);
     assert_int_equal(QCOW2_FINDING_UNCHECKED, 2);
+    assert_int_equal(QCOW2_ANOMALY_OUTSIDE, 0);
+    assert_int_equal(QCOW2_ANOMALY_UNALIGNED, 1);
+    assert_int_equal(QCOW2_ANOMALY_OVERLAP, 2);
+    assert_int_equal(QCOW2_ANOMALY_SHARED, 3);
+    assert_int_equal(QCOW2_ANOMALY_ENTRY, 4);
+    assert_int_equal(QCOW2_ANOMALY_RESERVED, 5);
+    assert_int_equal(QCOW2_ANOMALY_SNAPSHOT_TABLE, 6);
+    assert_int_equal(QCOW2_ANOMALY_BITMAPS, 7);
     assert_int_equal(QCOW2_EXTENT_HOLE, 0);
     assert_int_equal(QCOW2_EXTENT_ZERO, 1);
     assert_int_equal(QCOW2_EXTENT_DATA, 2);
@@ -411,6 +451,7 @@ int main(void)
         cmocka_unit_test(snapshot_keeps_its_layout),
         cmocka_unit_test(bitmap_keeps_its_layout),
         cmocka_unit_test(check_result_keeps_its_layout),
+        cmocka_unit_test(survey_result_keeps_its_layout),
         cmocka_unit_test(explanation_keeps_its_layout),
         cmocka_unit_test(compare_result_keeps_its_layout),
         cmocka_unit_test(codes_keep_their_numbers),

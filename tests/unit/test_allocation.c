@@ -302,6 +302,32 @@ static void nothing_is_left_after_ordinary_use(void **state)
     }
 }
 
+static void survey_without_memory_fails_cleanly_and_works_later(void **state)
+{
+    unsigned n = 1;
+    int r;
+
+    (void)state;
+    do {
+        struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+        struct qcow2_error err = QCOW2_ERROR_INIT;
+        struct sample_source source;
+        struct qcow2_image *image = sample_open(&source, &samples[0], NULL);
+        long before = live;
+
+        arm(n++, false);
+        r = qcow2_survey(image, 0, &result, &err);
+        arm(0, false);
+        assert_true(live == before);
+        if (r < 0) {
+            assert_no_memory(r, &err);
+            assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+        }
+        qcow2_close(image);
+    } while (r < 0);
+    assert_true(n > 3); /* the survey, its clusters, its streams */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +336,7 @@ int main(void)
         cmocka_unit_test(walk_without_memory_fails_cleanly_and_goes_on_later),
         cmocka_unit_test(ready_made_sources_without_memory_fail_cleanly),
         cmocka_unit_test(nothing_is_left_after_ordinary_use),
+        cmocka_unit_test(survey_without_memory_fails_cleanly_and_works_later),
     };
 
     return cmocka_run_group_tests(tests, make_samples, drop_samples);

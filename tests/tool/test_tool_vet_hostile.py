@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""qcow2 vet on images made to keep it busy: what its manual page promises of time and memory; and that
+reading keeps to the memory that it states."""
+
+import json
+import resource
+import struct
+import subprocess
+
+import pytest
+
+import toolrun
+from chainrun import patch
+from vetting import build, vet
+
+# What the program takes of its own, that its libraries have included.
+BASE = 2 << 20
+
+
+def limited(memory, *words):
+    """Runs the tool with that much memory to have (and small stacks for its threads)."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_STACK, (1 << 18, 1 << 18))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+    with subprocess.Popen([toolrun.TOOL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=limit) as child:
+        output, _ = child.communicate()
+        return child.returncode, output
+
+
+def answered(path, *options, memory=0):
+    """The rules found in an image that is denied within two seconds of processor time and in that much
+    memory, beside what the program itself takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code, output = limited(BASE + memory, 'vet', '--output=json', *options, path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert code == 1
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+    return {finding['rule'] for finding in json.loads(output)['findings']}
+
+
+def header(path, size, cluster_bits=16, l1=(0, 0), refcounts=None, snapshots=(0, 0), length=None,
+           autoclear=0, extensions=b''):
+    """A header in a file of zeros; l1 and snapshots: offset and number."""
+    cluster = 1 << cluster_bits
+    with open(path, 'wb') as file:
+        file.write(struct.pack('>4sIQIIQIIQQIIQQQQII', b'QFI\xfb', 3, 0, 0, cluster_bits, size, 0,
+                               l1[1], l1[0], cluster if refcounts is None else refcounts, 1,
+                               snapshots[1], snapshots[0], 0, 0, autoclear, 4, 104))
+        file.write(extensions)
+        file.truncate(length)
+    return path
+
+
+def test_two_exbibytes_on_one_table_are_answered_at_once(tmp_path):
+    path = toolrun.write_endless(tmp_path / 'image.qcow2', (2 << 30) - 1, 21)
+    found = answered(path, memory=262144 * 32)  # the one table is full of streams
+    assert found >= {'virtual-size', 'overlap', 'shared-data', 'expansion'}
+
+
+ENTRIES = {'outside': lambda i: (1 << 40) + (i << 16), 'overlap': lambda i: i % 500 << 16,
+           'unaligned': lambda i: i << 9 | 512}
+
+
+@pytest.mark.parametrize('rule', ENTRIES)
+def test_largest_l1_table_is_answered_at_once(tmp_path, rule):
+    """4194304 entries, each another table, in a file of 33 MiB."""
+    count, at = 1 << 22, 1 << 20
+    path = header(tmp_path / 'image.qcow2', 1 << 40, l1=(at, count), length=at + 8 * count)
+    patch(path, at, b''.join(ENTRIES[rule](i).to_bytes(8, 'big') for i in range(count)))
+    found = answered(path)
+    assert rule in found
+
+
+def test_65536_snapshots_with_the_same_32_mib_are_answered_at_once(tmp_path):
+    table, l1, count = 1 << 16, 8 << 20, 65536
+    path = header(tmp_path / 'image.qcow2', 1 << 20, l1=(6 << 20, 1), refcounts=7 << 20,
+                  snapshots=(table, count), length=l1 + (32 << 20))
+    entry = struct.pack('>QIHHIIQIIQQ', l1, 1 << 22, 0, 0, 0, 0, 0, 0, 16, 0, 1 << 20)
+    patch(path, table, entry * count)
+    patch(path, l1, struct.pack('>Q', l1) * (1 << 22))
+    found = answered(path)
+    assert found >= {'snapshots', 'overlap'}
+
+
+def test_65535_bitmaps_with_the_same_table_are_answered_at_once(tmp_path):
+    directory, table, count = 1 << 16, 8 << 20, 65535
+    path = header(tmp_path / 'image.qcow2', 1 << 20, l1=(6 << 20, 1), refcounts=7 << 20,
+                  length=table + (32 << 20), autoclear=1,
+                  extensions=struct.pack('>IIIIQQQ', build.EXT_BITMAPS, 24, count, 0, 32 * count,
+                                         directory, 0))
+    # In use, so that the table may be of any length.
+    patch(path, directory, (struct.pack('>QIIBBHI', table, 1 << 13, 1, 1, 16, 1, 0) + b'x' +
+                            bytes(7)) * count)
+    found = answered(path)
+    assert found >= {'bitmaps', 'overlap'}
+
+
+def write_streams(path, tables):
+    """8192 compressed clusters in each table, every one at another place, in descending order."""
+    cluster = 1 << 16
+    header(path, tables << 29, l1=(2 * cluster, tables), length=(3 + tables) * cluster)
+    patch(path, 2 * cluster, b''.join(struct.pack('>Q', (3 + i) * cluster) for i in range(tables)))
+    for i in range(tables):
+        first = 3 * cluster + (tables - i) * 8192
+        patch(path, (3 + i) * cluster, b''.join(
+            struct.pack('>Q', 1 << 62 | (first - k)) for k in range(8192)))
+    return path
+
+
+def test_file_of_nothing_but_streams_keeps_to_its_memory(tmp_path):
+    tables = 64
+    path = write_streams(tmp_path / 'image.qcow2', tables)
+    memory = tables * 8192 * 32
+    found = answered(path, memory=memory)
+    assert found >= {'overlap', 'expansion'} and 'shared-data' not in found
+    assert answered(path, '--max-memory', '1M', memory=1 << 20) >= {'unchecked'}
+    # So the limit is one: with less, there is no answer.
+    assert limited(BASE + memory // 8, 'vet', path)[0] == 2
+
+
+def test_file_that_is_too_large_for_the_memory_is_unchecked(tmp_path):
+    path = header(tmp_path / 'image.qcow2', 1 << 20, cluster_bits=9, l1=(1024, 32), length=1 << 40)
+    found = answered(path)
+    assert found == {'unchecked'}
+    assert b'--max-memory allows more' in toolrun.run('vet', path).stdout
+
+
+@pytest.mark.parametrize('name', ['v3', 'cs2m', 'deflate_2m', 'zstd'])
+def test_reading_keeps_to_the_memory_that_was_stated(images, name):
+    bounds = vet(images[name])[2]['bounds']
+    stated = bounds['open-memory'] + bounds['cache-memory'] + bounds['thread-memory']
+    cluster = toolrun.tool_json('info', '--output=json', images[name])['cluster-size']
+    # What is read is put into buffers that are not the image's: a mebibyte and two clusters.
+    code, output = limited(BASE + stated + (1 << 20) + 2 * cluster, 'cat', '-m', '1', images[name])
+    assert code == 0 and len(output) == bounds['virtual-size']

@@ -1,0 +1,472 @@
+# SPDX-License-Identifier: MIT
+"""qcow2 vet, rule by rule: for each an image that it finds, and a near miss that it does not."""
+
+import os
+import struct
+
+import pytest
+
+import toolrun
+from chainrun import number_at, overlay, patch
+from vetting import build, luks, of_bytes, rules, streams, vet
+
+CS = 4096
+DATA = b'some data that is not zero'
+
+
+def two_clusters(**more):
+    return build.Image(cluster_bits=12, size=16 * CS,
+                       l2={0: build.Normal(DATA), 3: build.Normal(DATA)}, **more)
+
+
+def laid_out(**more):
+    return two_clusters(**more).lay_out()
+
+
+def compressed(*offsets, **more):
+    """An image whose clusters 0, 1, .. are compressed; an offset that is not None says where."""
+    stream = streams.deflate(bytes(range(256)) * 16, window=12)
+    return build.Image(cluster_bits=12, size=16 * CS, l2={
+        i: build.Compressed(stream if offset is None else b'', offset=offset,
+                            sectors=None if offset is None else (len(stream) - 1) // 512)
+        for i, offset in enumerate(offsets)}, **more)
+
+
+def not_qcow2(path, near):
+    if near:
+        return two_clusters().write(path)
+    return of_bytes(path, b'KDMV' + bytes(4096))
+
+
+def unknown_feature(path, near):
+    return two_clusters(header={'incompatible_features': 1 if near else 1 << 5}).write(path)
+
+
+def unsupported(path, near):
+    return two_clusters(header={} if near else {'version': 4}).write(path)
+
+
+def broken_header(path, near):
+    return two_clusters(header={'refcount_order': 4 if near else 7}).write(path)
+
+
+def no_refcount_table(path, near):
+    return two_clusters(header={} if near else {'refcount_table_clusters': 0}).write(path)
+
+
+def truncated(path, near):
+    two_clusters().write(path)
+    os.truncate(path, path.stat().st_size if near else 90)
+    return path
+
+
+def over_limit(path, near):
+    """The format's limit is 8 MiB: 2048 clusters; within it the table still is not there."""
+    return two_clusters(header={'refcount_table_clusters': 2048 if near else 2049}).write(path)
+
+
+def unchecked(path, near):
+    if near:
+        return two_clusters().write(path)
+    toolrun.qemu_img('create', '-q', '-f', 'qcow', path, '1M')
+    return path
+
+
+def backing_file(path, near):
+    if near:
+        # A name of no bytes is none.
+        return two_clusters(header={'backing_file_offset': 512}).write(path)
+    return overlay(path, '/etc/passwd', form='raw')
+
+
+def backing_format(path, near):
+    if near:
+        return overlay(path, 'base.raw', form='raw')
+    return two_clusters(backing_file=b'base.raw').write(path)
+
+
+def data_file(path, near):
+    if near:
+        return two_clusters(extensions=[build.Extension(build.EXT_DATA_FILE, b'')]).write(path)
+    return two_clusters(extensions=[build.Extension(build.EXT_DATA_FILE, b'/etc/shadow')]).write(path)
+
+
+def data_file_without_a_name(path, near):
+    return two_clusters(header={} if near else {'incompatible_features': 4}).write(path)
+
+
+def encryption(path, near):
+    return two_clusters(header={} if near else {'crypt_method': 1}).write(path)
+
+
+def luks_header_at(path):
+    """Where the LUKS header lies: the first of the pointers that its extension has."""
+    head = path.read_bytes()[:512]
+    at = head.index(struct.pack('>II', build.EXT_LUKS, 16))
+    return struct.unpack('>Q', head[at + 8:at + 16])[0]
+
+
+def key_cost(path, near):
+    luks(path)
+    patch(path, luks_header_at(path) + 208 + 4, struct.pack('>I', (1 << 25) + (0 if near else 1)))
+    return path
+
+
+def broken_keys(path, near):
+    luks(path)
+    if not near:
+        patch(path, luks_header_at(path), b'NOPE')
+    return path
+
+
+def version_1(path, near):
+    if near:
+        return two_clusters(version=2).write(path)
+    toolrun.qemu_img('create', '-q', '-f', 'qcow', path, '1M')
+    return path
+
+
+def unknown_compatible(path, near):
+    return two_clusters(header={'compatible_features': 1 if near else 2}).write(path)
+
+
+def unknown_autoclear(path, near):
+    return two_clusters(header={'autoclear_features': 0 if near else 4}).write(path)
+
+
+def unknown_extension(path, near):
+    kind = build.EXT_FEATURE_NAMES if near else 0x12345678
+    return two_clusters(extensions=[build.Extension(kind, bytes(48))]).write(path)
+
+
+def dirty(path, near):
+    return two_clusters(header={'compatible_features': 1,
+                                'incompatible_features': 0 if near else 1}).write(path)
+
+
+def corrupt(path, near):
+    return two_clusters(header={'incompatible_features': 0 if near else 2}).write(path)
+
+
+def virtual_size(path, near):
+    toolrun.create(path, '64T')
+    if not near:
+        toolrun.qemu_img('resize', '-q', path, '+512')
+    return path
+
+
+def ratio(path, near):
+    return toolrun.create(path, '100G' if near else '1T')
+
+
+def large_l1(path, near):
+    """One entry is needed; twice that and 8192 may be."""
+    return build.Image(cluster_bits=16, size=1 << 20, l2={0: build.Normal(DATA)},
+                       l1_entries=8194 if near else 8195).write(path)
+
+
+def snapshots(path, near):
+    return two_clusters(snapshots=[] if near else [build.Snapshot()]).write(path)
+
+
+def vm_state(path, near):
+    return two_clusters(snapshots=[build.Snapshot(vm_state_size=0 if near else 1)]).write(path)
+
+
+def broken_snapshots(path, near):
+    return two_clusters(snapshots=[build.Snapshot(extra=bytes(1024 if near else 1025))]).write(path)
+
+
+def too_many_snapshots(path, near):
+    return two_clusters(header={} if near else {'nb_snapshots': 65537}).write(path)
+
+
+def with_bitmaps(path):
+    """An image with two bitmaps; where its extension's data is."""
+    toolrun.create(path, '8M', 'write -P 1 0 1M')
+    for name in ('one', 'two'):
+        toolrun.qemu_img('bitmap', '--add', path, name)
+    head = path.read_bytes()[:65536]
+    return head.index(struct.pack('>II', build.EXT_BITMAPS, 24)) + 8
+
+
+def bitmaps(path, near):
+    if near:
+        # One that was taken out again leaves an image without the extension.
+        toolrun.create(path, '8M')
+        toolrun.qemu_img('bitmap', '--add', path, 'one')
+        toolrun.qemu_img('bitmap', '--remove', path, 'one')
+    else:
+        with_bitmaps(path)
+    return path
+
+
+def broken_bitmaps(path, near):
+    at = with_bitmaps(path)
+    if not near:
+        patch(path, at, struct.pack('>I', 3))
+    return path
+
+
+def table_on_table(path, near):
+    if near:
+        return two_clusters().write(path)
+    return two_clusters(l1={0: laid_out().at['refcount_blocks'] | build.COPIED}).write(path)
+
+
+def table_named_twice(path, near):
+    at = build.Image(cluster_bits=12, size=600 * CS, l2={0: build.Normal(DATA)}).lay_out().at
+    return build.Image(cluster_bits=12, size=600 * CS, l2={0: build.Normal(DATA)},
+                       l1={} if near else {0: at['l2', 0], 1: at['l2', 0]},
+                       refcounts={at['l2', 0] // CS: 2} if not near else {}).write(path)
+
+
+def data_on_table(path, near):
+    at = laid_out().at
+    return build.Image(cluster_bits=12, size=16 * CS, l2={
+        0: build.Normal(DATA), 3: build.Normal(DATA, offset=None if near else at['l1'])}).write(path)
+
+
+def stream_on_table(path, near):
+    return compressed(None if near else 4096).write(path)
+
+
+def snapshot_table_on_table(path, near):
+    image = two_clusters(snapshots=[build.Snapshot()]).lay_out()
+    return two_clusters(snapshots=[build.Snapshot(
+        l1_offset=None if near else image.at['l1'])]).write(path)
+
+
+def refcount_block_on_header(path, near):
+    at = laid_out().at
+    return two_clusters(writes=[] if near else [(at['refcount_table'] + 8, struct.pack('>Q', at['l1']))
+                                                ]).write(path)
+
+
+def table_outside(path, near):
+    at = laid_out().at
+    end = laid_out().write(path).stat().st_size
+    return two_clusters(l1={0: (at['l2', 0] if near else end) | build.COPIED}).write(path)
+
+
+def data_outside(path, near):
+    end = laid_out().write(path).stat().st_size
+    return build.Image(cluster_bits=12, size=16 * CS, l2={
+        0: build.Normal(DATA), 3: build.Normal(offset=end - CS if near else end)},
+        refcounts={end // CS - 1: 1}, length=end).write(path)
+
+
+def stream_outside(path, near):
+    end = compressed(None).write(path).stat().st_size
+    return compressed(None, None if near else end).write(path)
+
+
+def l1_outside(path, near):
+    toolrun.create(path, '1M')
+    patch(path, 40, struct.pack('>Q', 3 << 16 if near else 1 << 40))
+    return path
+
+
+def refcount_block_outside(path, near):
+    at = laid_out().at
+    return two_clusters(writes=[] if near else [(at['refcount_table'] + 8, struct.pack('>Q', 1 << 40))
+                                                ]).write(path)
+
+
+def table_unaligned(path, near):
+    at = laid_out().at
+    return two_clusters(l1={0: (at['l2', 0] + (0 if near else 512)) | build.COPIED}).write(path)
+
+
+def data_unaligned(path, near):
+    at = laid_out().at
+    return two_clusters(writes=[] if near else [
+        (at['l2', 0], struct.pack('>Q', (at['data', 0] + 512) | build.COPIED))]).write(path)
+
+
+def broken_entry(path, near):
+    """Version 2 has no zero flag."""
+    return build.Image(version=3 if near else 2, cluster_bits=12, size=16 * CS,
+                       l2={0: build.Normal(DATA), 1: 1}).write(path)
+
+
+def subcluster_both(path, near):
+    return build.Image(cluster_bits=16, size=1 << 20, extended_l2=True, l2={
+        0: build.Subclusters(DATA, allocated=[0, 1], zero=[2] if near else [1])}).write(path)
+
+
+def reserved_bits(path, near):
+    at = laid_out().at
+    return two_clusters(writes=[
+        (at['l2', 0] + 8, struct.pack('>Q', 0 if near else 2))]).write(path)
+
+
+def reserved_bits_of_l1(path, near):
+    at = laid_out().at
+    return two_clusters(l1={0: at['l2', 0] | build.COPIED | (0 if near else 1 << 56)}).write(path)
+
+
+def data_twice(path, near):
+    at = laid_out().at
+    return two_clusters(
+        refcounts={} if near else {at['data', 0] // CS: 2},
+        writes=[] if near else [(at['l2', 0], struct.pack('>Q', at['data', 0])),
+                                (at['l2', 0] + 8, struct.pack('>Q', at['data', 0]))]).write(path)
+
+
+def stream_twice(path, near):
+    at = compressed(None).lay_out().at
+    return compressed(None, None if near else at['data', 0]).write(path)
+
+
+def stream_twice_out_of_order(path, near):
+    at = compressed(None, None).lay_out().at
+    return compressed(None, None, None if near else at['data', 0]).write(path)
+
+
+def stream_in_data(path, near):
+    at = laid_out().at
+    stream = build.compressed_descriptor(12, at['data', 0] + 100, 0)
+    return two_clusters(writes=[] if near else [(at['l2', 0] + 8, struct.pack('>Q', stream))]
+                        ).write(path)
+
+
+# One cluster of the same byte throughout.
+SMALLEST = streams.deflate(bytes([7]) * CS, window=12)
+
+
+def expansion(path, near):
+    """4 KiB of data in each 20 bytes, against the room that tables take."""
+    return build.Image(cluster_bits=12, l2={
+        i: build.Compressed(SMALLEST) for i in range(1000 if near else 4000)}).write(path)
+
+
+def refcounts(path, near):
+    at = laid_out().at
+    return two_clusters(refcounts={} if near else {at['data', 0] // CS: 0}).write(path)
+
+
+def leaks(path, near):
+    end = laid_out().write(path).stat().st_size
+    return two_clusters(refcounts={} if near else {end // CS: 1}, length=end + CS).write(path)
+
+
+def unused(path, near):
+    at = laid_out().at
+    # The first of two data clusters is given up: the second one stands behind a gap.
+    return two_clusters(refcounts={} if near else {at['data', 0] // CS: 0},
+                        writes=[] if near else [(at['l2', 0], bytes(8))]).write(path)
+
+
+def leftover(path, near):
+    two_clusters().write(path)
+    with open(path, 'ab') as file:
+        file.write(b'x' * (CS - 1 if near else CS))
+    return path
+
+
+# maker: the rule, its default severity
+CASES = {
+    not_qcow2: ('not-qcow2', 'deny'),
+    unknown_feature: ('unknown-feature', 'deny'),
+    unsupported: ('unsupported', 'deny'),
+    broken_header: ('broken-header', 'deny'),
+    no_refcount_table: ('broken-header', 'deny'),
+    truncated: ('truncated', 'deny'),
+    over_limit: ('over-limit', 'deny'),
+    unchecked: ('unchecked', 'deny'),
+    backing_file: ('backing-file', 'deny'),
+    backing_format: ('backing-format', 'deny'),
+    data_file: ('data-file', 'deny'),
+    data_file_without_a_name: ('data-file', 'deny'),
+    encryption: ('encryption', 'deny'),
+    key_cost: ('key-cost', 'deny'),
+    broken_keys: ('broken-keys', 'deny'),
+    version_1: ('version-1', 'deny'),
+    unknown_compatible: ('unknown-compatible', 'warn'),
+    unknown_autoclear: ('unknown-compatible', 'warn'),
+    unknown_extension: ('unknown-extension', 'warn'),
+    dirty: ('dirty', 'warn'),
+    corrupt: ('corrupt', 'deny'),
+    virtual_size: ('virtual-size', 'deny'),
+    ratio: ('ratio', 'note'),
+    large_l1: ('large-l1', 'warn'),
+    snapshots: ('snapshots', 'warn'),
+    vm_state: ('vm-state', 'deny'),
+    broken_snapshots: ('broken-snapshots', 'deny'),
+    too_many_snapshots: ('broken-snapshots', 'deny'),
+    bitmaps: ('bitmaps', 'note'),
+    broken_bitmaps: ('broken-bitmaps', 'deny'),
+    table_on_table: ('overlap', 'deny'),
+    table_named_twice: ('overlap', 'deny'),
+    data_on_table: ('overlap', 'deny'),
+    stream_on_table: ('overlap', 'deny'),
+    snapshot_table_on_table: ('overlap', 'deny'),
+    refcount_block_on_header: ('overlap', 'deny'),
+    table_outside: ('outside', 'deny'),
+    data_outside: ('outside', 'deny'),
+    stream_outside: ('outside', 'deny'),
+    l1_outside: ('outside', 'deny'),
+    refcount_block_outside: ('outside', 'deny'),
+    table_unaligned: ('unaligned', 'deny'),
+    data_unaligned: ('unaligned', 'deny'),
+    broken_entry: ('broken-entry', 'deny'),
+    subcluster_both: ('broken-entry', 'deny'),
+    reserved_bits: ('reserved-bits', 'warn'),
+    reserved_bits_of_l1: ('reserved-bits', 'warn'),
+    data_twice: ('shared-data', 'deny'),
+    stream_twice: ('shared-data', 'deny'),
+    stream_twice_out_of_order: ('shared-data', 'deny'),
+    stream_in_data: ('shared-data', 'deny'),
+    expansion: ('expansion', 'deny'),
+    refcounts: ('refcounts', 'deny'),
+    leaks: ('leaks', 'note'),
+    unused: ('unused', 'note'),
+    leftover: ('leftover', 'note'),
+}
+
+
+@pytest.mark.parametrize('make', CASES)
+def test_rule_finds_what_it_is_for(tmp_path, make):
+    rule, severity = CASES[make]
+    code, found, value = vet(make(tmp_path / 'image.qcow2', False))
+    assert found.get(rule) == severity, found
+    assert code == (1 if 'deny' in found.values() else 0)
+    assert all(finding['denies'] == (finding['severity'] == 'deny') for finding in value['findings'])
+
+
+@pytest.mark.parametrize('make', CASES)
+def test_rule_lets_a_near_miss_pass(tmp_path, make):
+    _, found, _ = vet(make(tmp_path / 'image.qcow2', True))
+    assert CASES[make][0] not in found
+
+
+def test_every_rule_has_a_case():
+    assert {rule for rule, _ in CASES.values()} | {'disguised'} == set(rules())
+
+
+@pytest.mark.parametrize('make', [table_on_table, data_on_table, data_outside, key_cost, broken_keys])
+def test_other_rules_are_looked_at_as_well(tmp_path, make):
+    """A finding does not end the looking: the dirty flag beside it is seen."""
+    path = make(tmp_path / 'image.qcow2', False)
+    patch(path, 79, b'\1')
+    assert {CASES[make][0], 'dirty'} <= set(vet(path)[1])
+
+
+def test_tables_of_encrypted_images_are_looked_at(tmp_path):
+    path = luks(tmp_path / 'secret.qcow2')
+    table = number_at(path, number_at(path, 40)) & 0x00fffffffffffe00
+    patch(path, table + 8, struct.pack('>Q', 1 << 40 | build.COPIED))
+    assert vet(path)[1].keys() >= {'encryption', 'outside'}
+
+
+@pytest.mark.parametrize('content, code', [
+    (b'QFI\xfb\0\0\0\x03' + bytes(600), 1), (b'QFI\xfb\0\0\0\x09' + bytes(600), 1),
+    (b'QFI\xfb\0\0\0\x01', 1), (b'QFI\xfa' + bytes(600), 0), (b'', 0)])
+def test_raw_disk_that_begins_as_an_image_is_disguised(tmp_path, content, code):
+    found = vet(of_bytes(tmp_path / 'disk.raw', content), '-f', 'raw')
+    assert found[:2] == (code, {'disguised': 'deny'} if code else {})
+
+
+def test_image_called_raw_is_disguised(images):
+    assert vet(images['v3'], '-f', 'raw')[:2] == (1, {'disguised': 'deny'})

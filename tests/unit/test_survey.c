@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* test_survey.c - what qcow2.h promises of the survey. Which anomalies it sees in which images is told
+ * by tests/tool/test_tool_vet.py. */
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sample.h"
+
+enum { CLUSTER = 4096, LAYOUT_D = 3, LAYOUT_C = 3 };
+
+static struct sample sample;
+
+static int make_sample(void **state)
+{
+    (void)state;
+    sample_init(&sample, 12, QCOW2_COMPRESSION_DEFLATE, "DDZ.CCDZC.", 512);
+    return 0;
+}
+
+static int drop_sample(void **state)
+{
+    (void)state;
+    sample_deinit(&sample);
+    return 0;
+}
+
+static struct qcow2_image *open_sample(struct sample_source *source)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+
+    options.flags = QCOW2_OPEN_METADATA_ONLY;
+    return sample_open(source, &sample, &options);
+}
+
+static void sums_are_those_of_the_tables(void **state)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image = open_sample(&source);
+    uint64_t clusters = (sample.file_bytes + CLUSTER - 1) / CLUSTER;
+
+    (void)state;
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    for (unsigned i = 0; i < sizeof result.anomalies / sizeof result.anomalies[0]; i++) {
+        assert_true(result.anomalies[i].count == 0 && result.anomalies[i].what == NULL);
+    }
+    assert_true(result.stored_bytes == (uint64_t)LAYOUT_D * CLUSTER);
+    assert_true(result.compressed_bytes == (uint64_t)LAYOUT_C * CLUSTER);
+    assert_true(result.stream_bytes > 0 && result.stream_bytes < result.compressed_bytes);
+    assert_true(result.longest_stream_bytes > 0 &&
+                result.longest_stream_bytes * LAYOUT_C >= result.stream_bytes);
+    assert_true(result.l1_entries_needed == 1);
+    assert_true(result.snapshots == 0 && result.snapshots_with_state == 0 && result.bitmaps == 0);
+    assert_true(result.table_clusters + result.data_clusters + result.unused_clusters == clusters);
+    assert_true(result.leftover_bytes == 0);
+    assert_true(result.byte_work_bytes >= CLUSTER + result.longest_stream_bytes);
+    qcow2_close(image);
+}
+
+static void it_works_on_an_image_opened_for_reading_too(void **state)
+{
+    struct qcow2_survey_result wanted = QCOW2_SURVEY_RESULT_INIT, found = wanted;
+    struct sample_source source;
+    struct qcow2_image *image = open_sample(&source);
+
+    (void)state;
+    assert_int_equal(qcow2_survey(image, 0, &wanted, NULL), 0);
+    qcow2_close(image);
+    image = sample_open(&source, &sample, NULL);
+    assert_int_equal(qcow2_survey(image, 0, &found, NULL), 0);
+    assert_memory_equal(&wanted, &found, sizeof found);
+    qcow2_close(image);
+}
+
+static void no_data_is_read(void **state)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image = open_sample(&source);
+    unsigned before = source.reads;
+
+    (void)state;
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    /* The refcount table, the L1 table, the L2 table. */
+    assert_int_equal(source.reads - before, 3);
+    assert_false(source.strayed);
+    qcow2_close(image);
+}
+
+static void memory_has_a_limit(void **state)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct sample_source source;
+    struct qcow2_image *image = open_sample(&source);
+
+    (void)state;
+    assert_int_equal(qcow2_survey(image, 4, &result, &err), QCOW2_E_LIMIT);
+    assert_int_equal(err.code, QCOW2_E_LIMIT);
+    assert_true(result.table_clusters == 0);
+    /* Enough for the clusters, not for the streams. */
+    assert_int_equal(qcow2_survey(image, 4096, &result, &err), QCOW2_E_LIMIT);
+    qcow2_close(image);
+}
+
+static void a_read_that_fails_is_told_and_leaves_the_image_usable(void **state)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image = open_sample(&source);
+
+    (void)state;
+    for (unsigned n = 1; n <= 3; n++) {
+        struct qcow2_error err = QCOW2_ERROR_INIT;
+
+        source.fail_from = source.reads + n;
+        source.fail_count = 1;
+        assert_int_equal(qcow2_survey(image, 0, &result, &err), QCOW2_E_IO);
+        assert_int_equal(err.sys_errno, ETIMEDOUT);
+        assert_true(result.table_clusters == 0);
+    }
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(result.table_clusters > 0);
+    qcow2_close(image);
+}
+
+static void what_has_no_such_tables_is_unsupported(void **state)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    options.format = QCOW2_FORMAT_RAW;
+    image = sample_open(&source, &sample, &options);
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), QCOW2_E_UNSUPPORTED);
+    qcow2_close(image);
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.source.get_size = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), 0);
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), QCOW2_E_UNSUPPORTED);
+    qcow2_close(image);
+}
+
+static void a_shorter_result_is_filled_as_far_as_it_goes(void **state)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image = open_sample(&source);
+
+    (void)state;
+    result.size = offsetof(struct qcow2_survey_result, compressed_bytes);
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(result.size == offsetof(struct qcow2_survey_result, compressed_bytes));
+    assert_true(result.stored_bytes > 0 && result.compressed_bytes == 0);
+    assert_int_equal(qcow2_survey(image, 0, NULL, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_survey(NULL, 0, &result, NULL), QCOW2_E_ARGUMENT);
+    qcow2_close(image);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_are_those_of_the_tables),
+        cmocka_unit_test(it_works_on_an_image_opened_for_reading_too),
+        cmocka_unit_test(no_data_is_read),
+        cmocka_unit_test(memory_has_a_limit),
+        cmocka_unit_test(a_read_that_fails_is_told_and_leaves_the_image_usable),
+        cmocka_unit_test(what_has_no_such_tables_is_unsupported),
+        cmocka_unit_test(a_shorter_result_is_filled_as_far_as_it_goes),
+    };
+
+    return cmocka_run_group_tests_name("survey", tests, make_sample, drop_sample);
+}
