@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* check_clusters.c - how often each cluster of the file is referred to. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include <stdlib.h>
 

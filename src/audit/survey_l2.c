@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* survey_l2.c - L2 tables, each looked at once however often it is named, and the
  * places of compressed streams. */
-#include "image/survey.h"
+#include "audit/survey.h"
 
 #include <stdlib.h>
 

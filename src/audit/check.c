@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* check.c - the check as callers see it: what is looked at in which order, what
  * becomes of findings, and how much memory and work they may cost. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * Not through q2_l2_decode: that says how a cluster reads, where an entry that
  * cannot be read is one fault. Here such an entry may have several, still counts
  * what it refers to, and some faults of reading are none of the refcounts'. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* survey.c - the survey as callers see it: the order of things, the sums, and what
  * the library itself would need to read the image. */
-#include "image/survey.h"
+#include "audit/survey.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -16,8 +16,8 @@
  *   check_l2.c          L2 tables
  *   check_bitmaps.c     bitmaps
  *   check_compare.c     counted against stored */
-#ifndef Q2_IMAGE_CHECK_H
-#define Q2_IMAGE_CHECK_H
+#ifndef Q2_AUDIT_CHECK_H
+#define Q2_AUDIT_CHECK_H
 
 #include "base/error.h"
 #include "image/image.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* check_l1.c - L1 tables: the disk's own, and those that the snapshot table names. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include <stdio.h>
 

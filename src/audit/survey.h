@@ -11,8 +11,8 @@
  *   survey_claims.c   clusters and who claims them
  *   survey_tables.c   L1 tables, refcounts, snapshots, bitmaps
  *   survey_l2.c       L2 tables, and streams that are named twice */
-#ifndef Q2_IMAGE_SURVEY_H
-#define Q2_IMAGE_SURVEY_H
+#ifndef Q2_AUDIT_SURVEY_H
+#define Q2_AUDIT_SURVEY_H
 
 #include "image/image.h"
 

@@ -2,7 +2,7 @@
 /* check_bitmaps.c - what dirty bitmaps refer to: their directory, their tables,
  * their clusters. A fault in them ends the check, as it does in QEMU: what they
  * refer to would look like leaks. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"

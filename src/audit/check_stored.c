@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* check_stored.c - the refcounts as the image has them. Twice in order, once
  * before and once after the references are counted, and now and then one alone. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"

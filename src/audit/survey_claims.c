@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* survey_claims.c - the clusters of the file, and who claims them. Knows offsets
  * and lengths; nothing of what tables say. */
-#include "image/survey.h"
+#include "audit/survey.h"
 
 #include <stdlib.h>
 

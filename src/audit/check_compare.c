@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* check_compare.c - refcounts against references: the refcount blocks, and then
  * every cluster of the file. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* survey_tables.c - every table but L2 tables: which parts of the file they take,
  * and which tables they name in turn. */
-#include "image/survey.h"
+#include "audit/survey.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* check_tables.c - the set of L2 tables that L1 entries have named, each with how
  * often. Knows offsets and numbers, nothing of tables. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include <stdlib.h>
 

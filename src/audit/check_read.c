@@ -4,7 +4,7 @@
  * Not through the table cache, which a walk over everything would only empty,
  * and not only inside the file: what lies past its end reads as zeros, whatever
  * the image was opened with, because damage is what a check is for. */
-#include "image/check.h"
+#include "audit/check.h"
 
 #include <string.h>
 
