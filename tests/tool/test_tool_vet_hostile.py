@@ -4,6 +4,8 @@ reading keeps to the memory that it states."""
 
 import functools
 import json
+import os
+import random
 import resource
 import struct
 import subprocess
@@ -147,3 +149,44 @@ def test_reading_keeps_to_the_memory_that_was_stated(images, name):
         pytest.skip('a sanitizer needs more memory than the program')
     code, output = limited(BASE + stated + (1 << 20) + 2 * cluster, 'cat', '-m', '1', images[name])
     assert code == 0 and len(output) == bounds['virtual-size']
+
+
+MUTATED = ['v3', 'cs512', 'cs4k', 'refcount1', 'deflate_4k', 'zstd', 'half_compressed', 'lazy']
+VARIANTS = int(os.environ.get('QCOW2_VET_VARIANTS', '30'))
+
+
+def mutate(chance, content):
+    """One to four fields, mostly of the header and of tables, become something else."""
+    content = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        width = chance.choice([1, 2, 4, 8])
+        # Tables are mostly zeros, so a byte that is not is mostly worth changing.
+        at = chance.choice([chance.randrange(112), chance.randrange(len(content) - 8)])
+        at = next((i for i in range(at, min(at + 65536, len(content) - 8)) if content[i] != 0), at)
+        at -= at % width
+        value = chance.choice([0, 1, 1 << 62, (1 << 64) - 1, chance.getrandbits(64),
+                               int.from_bytes(content[at:at + width], 'big') ^ 1 << chance.randrange(64),
+                               chance.randrange(len(content)) & ~511])
+        content[at:at + width] = (value & ((1 << 8 * width) - 1)).to_bytes(width, 'big')
+    if chance.random() < 0.1:
+        del content[chance.randrange(len(content)):]
+    return bytes(content)
+
+
+@pytest.mark.parametrize('name', MUTATED)
+def test_damaged_images_get_a_verdict_and_what_is_let_in_can_be_mapped(images, tmp_path, name):
+    """QCOW2_VET_VARIANTS says how many are made of each image."""
+    chance, original = random.Random(name), images[name].read_bytes()
+    path = tmp_path / 'image.qcow2'
+    verdicts = set()
+    for number in range(VARIANTS):
+        path.write_bytes(mutate(chance, original))
+        code, found, value = vet(path)
+        verdicts.add(code)
+        if code == 1:
+            continue
+        rows = toolrun.run('map', '--output=json', path)
+        assert rows.returncode == 0, (number, found, rows.stderr)
+        stored = sum(row['length'] for row in json.loads(rows.stdout) if row['data'])
+        assert stored <= value['bounds']['stored-bytes'] + value['bounds']['compressed-bytes']
+    assert verdicts == {0, 1} or VARIANTS < 30
