@@ -125,8 +125,7 @@ static bool look(struct vet *vet, int format)
     if (vet->image == NULL) {
         return true;
     }
-    vet_header(vet);
-    return vet_tables(vet);
+    return vet_header(vet) && vet_tables(vet);
 }
 
 static int vet_image(const struct args *args, const struct vet_policy *policy)

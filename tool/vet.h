@@ -129,8 +129,8 @@ bool vet_open(struct vet *vet, int format);
 
 /* ---- vet_header.c, vet_tables.c ---- */
 
-void vet_header(struct vet *vet);
 /* False: the file could not be read; vet->failure says why. */
+bool vet_header(struct vet *vet);
 bool vet_tables(struct vet *vet);
 
 /* ---- vet_print.c ---- */

@@ -37,25 +37,28 @@ static void references(struct vet *vet)
     }
 }
 
-static void keys(struct vet *vet)
+static bool keys(struct vet *vet)
 {
     struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
     uint32_t most;
 
     if (vet->info.encryption == QCOW2_ENCRYPTION_NONE) {
-        return;
+        return true;
     }
     vet_find(vet, VET_ENCRYPTION, UINT64_MAX, "is encrypted with %s",
              vet->info.encryption == QCOW2_ENCRYPTION_LUKS ? "LUKS" : "AES (legacy)");
     if (vet->info.encryption != QCOW2_ENCRYPTION_LUKS) {
-        return;
+        return true;
     }
     if (qcow2_get_luks_info(vet->image, 0, &luks, &err) < 0) {
-        /* That it cannot be read at all comes up with the tables, if it is the machine's fault. */
+        if (err.code == QCOW2_E_IO || err.code == QCOW2_E_NOMEM) {
+            vet->failure = err;
+            return false;
+        }
         vet_find(vet, VET_BROKEN_KEYS, err.host_offset, "%s",
                  err.code == QCOW2_E_NOT_FOUND ? "has no LUKS header" : err.message);
-        return;
+        return true;
     }
     most = luks.master_key_iterations;
     for (size_t i = 0; i < sizeof luks.slots / sizeof luks.slots[0]; i++) {
@@ -67,6 +70,7 @@ static void keys(struct vet *vet)
         vet_find(vet, VET_KEY_COST, luks.header_offset,
                  "wants %" PRIu32 " iterations for each passphrase that is tried", most);
     }
+    return true;
 }
 
 /* The bits as a list, "bit 3 (some name), bit 9". */
@@ -139,13 +143,13 @@ static void sizes(struct vet *vet)
     }
 }
 
-void vet_header(struct vet *vet)
+bool vet_header(struct vet *vet)
 {
     if (vet->info.format == QCOW2_FORMAT_QCOW1) {
         vet_find(vet, VET_VERSION_1, UINT64_MAX, "is a qcow image of version 1");
     }
     references(vet);
-    keys(vet);
     features(vet);
     sizes(vet);
+    return keys(vet);
 }

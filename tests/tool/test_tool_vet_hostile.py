@@ -2,7 +2,10 @@
 """qcow2 vet on images made to keep it busy: what its manual page promises of time and memory; and that
 reading keeps to the memory that it states."""
 
+import functools
 import json
+import os
+import random
 import resource
 import struct
 import subprocess
@@ -20,8 +23,9 @@ BASE = 2 << 20
 def limited(memory, *words):
     """Runs the tool with that much memory to have (and small stacks for its threads)."""
     def limit():
-        resource.setrlimit(resource.RLIMIT_STACK, (1 << 18, 1 << 18))
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        if memory is not None:
+            resource.setrlimit(resource.RLIMIT_STACK, (1 << 18, 1 << 18))
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
     with subprocess.Popen([toolrun.TOOL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           preexec_fn=limit) as child:
@@ -29,14 +33,22 @@ def limited(memory, *words):
         return child.returncode, output
 
 
+@functools.lru_cache(maxsize=None)
+def is_measurable():
+    """A sanitizer takes more than the program, and its time: then only the answers are looked at."""
+    return limited(BASE, '--version')[0] == 0
+
+
 def answered(path, *options, memory=0):
     """The rules found in an image that is denied within two seconds of processor time and in that much
     memory, beside what the program itself takes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code, output = limited(BASE + memory, 'vet', '--output=json', *options, path)
+    code, output = limited(BASE + memory if is_measurable() else None, 'vet', '--output=json',
+                           *options, path)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert code == 1
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < 2 or not is_measurable()
     return {finding['rule'] for finding in json.loads(output)['findings']}
 
 
@@ -117,7 +129,7 @@ def test_file_of_nothing_but_streams_keeps_to_its_memory(tmp_path):
     assert found >= {'overlap', 'expansion'} and 'shared-data' not in found
     assert answered(path, '--max-memory', '1M', memory=1 << 20) >= {'unchecked'}
     # So the limit is one: with less, there is no answer.
-    assert limited(BASE + memory // 8, 'vet', path)[0] == 2
+    assert not is_measurable() or limited(BASE + memory // 8, 'vet', path)[0] == 2
 
 
 def test_file_that_is_too_large_for_the_memory_is_unchecked(tmp_path):
@@ -127,11 +139,54 @@ def test_file_that_is_too_large_for_the_memory_is_unchecked(tmp_path):
     assert b'--max-memory allows more' in toolrun.run('vet', path).stdout
 
 
-@pytest.mark.parametrize('name', ['v3', 'cs2m', 'deflate_2m', 'zstd'])
+@pytest.mark.parametrize('name', ['v3', 'cs512', 'cs2m', 'deflate_2m', 'zstd'])
 def test_reading_keeps_to_the_memory_that_was_stated(images, name):
     bounds = vet(images[name])[2]['bounds']
     stated = bounds['open-memory'] + bounds['cache-memory'] + bounds['thread-memory']
     cluster = toolrun.tool_json('info', '--output=json', images[name])['cluster-size']
     # What is read is put into buffers that are not the image's: a mebibyte and two clusters.
+    if not is_measurable():
+        pytest.skip('a sanitizer needs more memory than the program')
     code, output = limited(BASE + stated + (1 << 20) + 2 * cluster, 'cat', '-m', '1', images[name])
     assert code == 0 and len(output) == bounds['virtual-size']
+
+
+MUTATED = ['v3', 'cs512', 'cs4k', 'refcount1', 'deflate_4k', 'zstd', 'half_compressed', 'lazy']
+VARIANTS = int(os.environ.get('QCOW2_VET_VARIANTS', '30'))
+
+
+def mutate(chance, content):
+    """One to four fields, mostly of the header and of tables, become something else."""
+    content = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        width = chance.choice([1, 2, 4, 8])
+        # Tables are mostly zeros, so a byte that is not is mostly worth changing.
+        at = chance.choice([chance.randrange(112), chance.randrange(len(content) - 8)])
+        at = next((i for i in range(at, min(at + 65536, len(content) - 8)) if content[i] != 0), at)
+        at -= at % width
+        value = chance.choice([0, 1, 1 << 62, (1 << 64) - 1, chance.getrandbits(64),
+                               int.from_bytes(content[at:at + width], 'big') ^ 1 << chance.randrange(64),
+                               chance.randrange(len(content)) & ~511])
+        content[at:at + width] = (value & ((1 << 8 * width) - 1)).to_bytes(width, 'big')
+    if chance.random() < 0.1:
+        del content[chance.randrange(len(content)):]
+    return bytes(content)
+
+
+@pytest.mark.parametrize('name', MUTATED)
+def test_damaged_images_get_a_verdict_and_what_is_let_in_can_be_mapped(images, tmp_path, name):
+    """QCOW2_VET_VARIANTS says how many are made of each image."""
+    chance, original = random.Random(name), images[name].read_bytes()
+    path = tmp_path / 'image.qcow2'
+    verdicts = set()
+    for number in range(VARIANTS):
+        path.write_bytes(mutate(chance, original))
+        code, found, value = vet(path)
+        verdicts.add(code)
+        if code == 1:
+            continue
+        rows = toolrun.run('map', '--output=json', path)
+        assert rows.returncode == 0, (number, found, rows.stderr)
+        stored = sum(row['length'] for row in json.loads(rows.stdout) if row['data'])
+        assert stored <= value['bounds']['stored-bytes'] + value['bounds']['compressed-bytes']
+    assert verdicts == {0, 1} or VARIANTS < 30
