@@ -14,9 +14,7 @@ import hostile
 KIB, MIB = 1 << 10, 1 << 20
 BLOCK = 4 * KIB
 LIMIT = 4 * MIB  # of what subject.c reads
-# Sanitizers put much around what is on the stack.
-STACK_KIB = 64 if os.environ.get("QCOW2_FAULT_STACK_KIB") is None else int(
-    os.environ["QCOW2_FAULT_STACK_KIB"])
+STACK_KIB = int(os.environ.get("QCOW2_FAULT_STACK_KIB", "64"))
 CACHES = {"cached": (), "uncached": ("--table-cache", 1, "--cluster-cache", 1)}
 
 
