@@ -285,7 +285,12 @@ struct qcow2_options {
  * (QCOW2_E_NOT_QCOW2), unknown incompatible features, named as the image names them, and what this
  * version has not learnt (QCOW2_E_UNSUPPORTED), broken header fields (QCOW2_E_CORRUPT), tables
  * outside the file (QCOW2_E_TRUNCATED). Images flagged dirty or corrupt open: their data is
- * readable as far as their tables are. */
+ * readable as far as their tables are.
+ *
+ * Memory, whatever the image says: for each file of the chain at most its length and 4 MiB while it is
+ * opened, what larger cache budgets than the default take from the start not counted, and that stays
+ * within them. Work: four reads of each file, nine more and what max_key_iterations allows with LUKS,
+ * and two for each snapshot the image has if one is asked for. */
 int qcow2_open(const char *path, const struct qcow2_options *options,
                struct qcow2_image **image_ret, struct qcow2_error *err);
 
@@ -312,6 +317,12 @@ uint64_t qcow2_size(const struct qcow2_image *image);
  * may be concluded from `buf` then, err->guest_offset is the first byte that could not be read, and
  * the image is as usable as before. The same read later works or fails the same way, unless the
  * source's own answer changes.
+ *
+ * Work, whatever the image says: for each cluster of the range (each subcluster, where the image has
+ * them; the smallest of a chain) and each file of the chain at most 6 reads of 4 KiB of tables, and
+ * one of data. A compressed cluster is read in one piece, of 256 KiB or two clusters if those are more,
+ * and decoded once. Memory, kept for later calls: two such pieces and what the decoder needs, for each
+ * call that runs at the same time.
  *
  * Errors: QCOW2_E_CORRUPT (a table entry breaks a rule, compressed data does not decode to exactly
  * one cluster), QCOW2_E_TRUNCATED, QCOW2_E_IO, QCOW2_E_NOMEM, QCOW2_E_ARGUMENT (NULL, a count
@@ -346,7 +357,9 @@ struct qcow2_extent {
  *
  * Extents touch and ascend; neighbours may be of one kind, because a call looks at no more than one
  * table of the image at a time: callers that want the longest runs join them. The cost of a
- * full walk follows the number of allocated tables, not the size of the disk. No data is read. */
+ * full walk follows the number of allocated tables, not the size of the disk. No data is read. Of each
+ * file of the chain a call looks at one L2 table at most or at 65536 L1 entries, in at most one read of
+ * 4 KiB for 32 of them. */
 int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
                       struct qcow2_extent *extent_ret, struct qcow2_error *err);
 
@@ -529,7 +542,7 @@ struct qcow2_snapshot {
 
 /* Walks the snapshots of the image itself, in the order of the table: start with *cursor 0; 1 with the
  * next one, 0 at the end, or a code. A table that is broken costs the snapshots behind the break, never
- * the disk. Reads the file. */
+ * the disk. Reads the file: at most twice, 132 KiB. */
 int qcow2_next_snapshot(const struct qcow2_image *image, uint64_t *cursor,
                         struct qcow2_snapshot *snapshot_ret, struct qcow2_error *err);
 
@@ -551,13 +564,14 @@ struct qcow2_bitmap {
 
 /* Walks the bitmaps of the image itself: start with *cursor 0; 1 with the next one, 0 at the end (also
  * where the image says that its bitmaps are out of date), or a code: the directory is broken, or the
- * bitmap is. Reads the file. */
+ * bitmap is. Reads the file: once, 2 KiB. */
 int qcow2_next_bitmap(const struct qcow2_image *image, uint64_t *cursor,
                       struct qcow2_bitmap *bitmap_ret, struct qcow2_error *err);
 
 /* Walks the dirty ranges of a bitmap as qcow2_next_bitmap gave it: the next range at or behind *cursor,
  * clipped to end and to the disk; *cursor moves behind it. 1, 0 at the end, or a code, such as
- * QCOW2_E_CORRUPT for one that is in use. Neighbouring ranges may touch. Reads the file. */
+ * QCOW2_E_CORRUPT for one that is in use. Neighbouring ranges may touch. Reads the file: twice for each
+ * 4 KiB of bits that it passes, of which a bitmap has at most 512 MiB. */
 int qcow2_next_dirty(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,
                      uint64_t *cursor, uint64_t end, uint64_t *offset_ret, uint64_t *length_ret,
                      struct qcow2_error *err);
@@ -703,7 +717,7 @@ struct qcow2_explanation {
 /* How the guest byte at `offset` is found: one step for each file asked, the image itself first. *cursor
  * starts at 0; 1 with the next step, 0 after the one that decides (the last one asked, if none has the
  * byte), or a code: a table is broken, or the offset lies past the disk (QCOW2_E_ARGUMENT).
- * Reads tables, never data. */
+ * Reads tables, never data: at most 5 times 4 KiB for a step. */
 int qcow2_next_explanation(struct qcow2_image *image, uint64_t offset, uint64_t *cursor,
                            struct qcow2_explanation *explanation_ret, struct qcow2_error *err);
 

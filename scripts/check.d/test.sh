@@ -88,7 +88,14 @@ check_mutation() {
     pytest_of tests/mutation
 }
 
-add asan "unit, image and tool tests under the address and undefined behaviour sanitizers"
+# A minute. Threads are of more use under the thread sanitizer, which has half a minute of them.
+add faults "memory, reads, writes, threads and locks failing once each; bounds on memory and work"
+check_faults() {
+    built gcc || return
+    QCOW2_FAULT_SECONDS=${QCOW2_FAULT_SECONDS:-4} pytest_of tests/faults
+}
+
+add asan "unit, image, tool and fault tests under the address and undefined behaviour sanitizers"
 check_asan() {
     local status=0
     need "$python" qemu-img qemu-io || return
@@ -97,6 +104,8 @@ check_asan() {
     pytest_of tests/images || status=1
     pytest_of tests/tool || status=1
     pytest_of tests/check || status=1
+    # Half a minute.
+    pytest_of tests/faults/test_every_fault.py || status=1
     return $status
 }
 
@@ -126,7 +135,7 @@ race() {
     fi
 }
 
-add tsan "unit tests, and 16 threads reading one image, under the thread sanitizer"
+add tsan "unit tests, and 16 threads on one image of each kind, under the thread sanitizer"
 check_tsan() {
     local status=0 image races=$work/races fixed_layout=()
     need qemu-img || return
@@ -142,6 +151,9 @@ check_tsan() {
     race deflate-64k --count 5000 --table-cache 8192 --cluster-cache 131072 || status=1
     race zstd-64k --count 5000 --table-cache 1 --cluster-cache 1 || status=1
     rm -rf "$races"
+    # All that can be asked of an image, on every kind, 30 seconds with sources that work and 30 with
+    # sources that fail (QCOW2_FAULT_SECONDS).
+    pytest_of tests/faults/test_race.py || status=1
     return $status
 }
 

@@ -168,7 +168,7 @@ void q2_copy_account(struct q2_copy *copy, uint64_t bytes)
 
     pthread_mutex_lock(&copy->lock);
     copy->done_bytes += bytes;
-    if (copy->progress == NULL || copy->reporting ||
+    if (copy->progress == NULL || copy->reporting || copy->code != 0 ||
         now < copy->last_report_ns + report_interval_ns) {
         pthread_mutex_unlock(&copy->lock);
         return;
@@ -178,12 +178,13 @@ void q2_copy_account(struct q2_copy *copy, uint64_t bytes)
     pthread_mutex_unlock(&copy->lock);
 
     stop = copy->progress(copy->progress_ctx, done, copy->length);
+    /* Before anybody else may report: who has said stop is not asked again. */
+    if (stop != 0) {
+        q2_copy_cancel(copy, "progress");
+    }
 
     pthread_mutex_lock(&copy->lock);
     copy->reporting = false;
     copy->last_report_ns = now_ns();
     pthread_mutex_unlock(&copy->lock);
-    if (stop != 0) {
-        q2_copy_cancel(copy, "progress");
-    }
 }

@@ -12,8 +12,10 @@
  * of its own only one is used. */
 enum { FIRST_WORDS = 8, BATCH_WORDS = 32 };
 
-/* How many L1 entries without a table are passed over in one call. */
-enum { MAX_L1_STEPS = 65536 };
+/* How many L1 entries without a table are passed over in one call, of a table that is in memory and of one
+ * that has to be read; and how many entries of either kind of table where a file below is asked next. That
+ * one may be in small pieces, and for each of them all of this is walked again. */
+enum { MAX_L1_STEPS = 65536, MAX_L1_STEPS_READ = 4096, MAX_STEPS_ABOVE = 128 };
 
 static int l1_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_layer *layer,
                    uint64_t index, uint64_t *words_ret, struct qcow2_error *err)
@@ -26,22 +28,51 @@ static int l1_read(struct qcow2_image *image, struct q2_lane *lane, const struct
                          "L1 table", err);
 }
 
+/* How many of n L1 entries from index `at` on name no table, up to the first that does. */
+static uint64_t count_empty(struct qcow2_image *image, struct q2_lane *lane,
+                            const struct q2_layer *layer, uint64_t at, uint64_t n)
+{
+    uint64_t words[BATCH_WORDS], empty = 0;
+
+    while (empty < n) {
+        const uint64_t *entries = words;
+        int there = (int)q2_min_u64(n - empty, BATCH_WORDS);
+
+        if (layer->l1.resident != NULL) {
+            entries = layer->l1.resident + at + empty;
+        } else {
+            /* An entry that cannot be read is a matter for the read that needs it. */
+            there = q2_table_read(image, lane, layer, layer->l1.host_off + (at + empty) * 8,
+                                  (unsigned)there, words, "L1 table", NULL);
+        }
+        if (there <= 0) {
+            return empty;
+        }
+        for (int i = 0; i < there; i++) {
+            if ((entries[i] & Q2_OFFSET_MASK) != 0) {
+                return empty;
+            }
+            empty++;
+        }
+    }
+    return empty;
+}
+
 /* A run without any L2 table, joined with the L1 entries behind it that have none either. */
 static void lookup_without_table(struct qcow2_image *image, struct q2_lane *lane,
                                  const struct q2_layer *layer, uint64_t guest_off,
-                                 uint64_t max_bytes, struct q2_run *run)
+                                 uint64_t max_bytes, bool above, struct q2_run *run)
 {
     unsigned span_bits = layer->geometry.cluster_bits + layer->geometry.l2_bits;
     uint64_t first = guest_off >> span_bits, last = (guest_off + max_bytes - 1) >> span_bits;
-    uint64_t next = first + 1, entry;
+    uint64_t next = first + 1;
+    uint64_t most = layer->l1.resident != NULL ? MAX_L1_STEPS : MAX_L1_STEPS_READ;
 
+    most = above ? MAX_STEPS_ABOVE : most;
     /* A table may be shorter than its disk: a snapshot's is, if the disk grew after it. */
-    while (next <= last && next < layer->l1.entries && next - first < MAX_L1_STEPS) {
-        /* An entry that cannot be read is a matter for the read that needs it. */
-        if (l1_read(image, lane, layer, next, &entry, NULL) < 0 || (entry & Q2_OFFSET_MASK) != 0) {
-            break;
-        }
-        next++;
+    if (next < layer->l1.entries) {
+        next += count_empty(image, lane, layer, next,
+                            q2_min_u64(q2_min_u64(last - first, layer->l1.entries - next), most));
     }
     *run = (struct q2_run){
         .kind = Q2_UNALLOCATED,
@@ -158,7 +189,7 @@ static void extend_run(struct qcow2_image *image, struct q2_lane *lane,
 /* Decodes entries from `at` on until the run ends or is max_bytes long. */
 static int lookup_in_table(struct qcow2_image *image, struct q2_lane *lane,
                            const struct q2_layer *layer, const struct cursor *at,
-                           uint64_t in_cluster, uint64_t max_bytes, struct q2_run *run,
+                           uint64_t in_cluster, uint64_t max_bytes, bool above, struct q2_run *run,
                            struct qcow2_error *err)
 {
     const struct q2_geometry *g = &layer->geometry;
@@ -176,6 +207,9 @@ static int lookup_in_table(struct qcow2_image *image, struct q2_lane *lane,
     }
     end = (uint64_t)(subcluster + m.subclusters) << g->subcluster_bits;
     start_run(layer, &m, words[0], in_cluster, end, run);
+    if (above && m.kind == Q2_UNALLOCATED) {
+        max_bytes = q2_min_u64(max_bytes, (uint64_t)MAX_STEPS_ABOVE << g->cluster_bits);
+    }
     if (run->length_bytes < max_bytes && end >> g->cluster_bits != 0 && m.kind != Q2_COMPRESSED) {
         extend_run(image, lane, layer, *at, words, n, max_bytes, run);
     }
@@ -210,9 +244,10 @@ static void lookup_raw(const struct q2_layer *layer, uint64_t guest_off, uint64_
     };
 }
 
+/* `above`: another layer will be asked where this one has nothing. */
 static int lookup_in_layer(struct qcow2_image *image, struct q2_lane *lane,
                            const struct q2_layer *layer, uint64_t guest_off, uint64_t max_bytes,
-                           struct q2_run *run, struct qcow2_error *err)
+                           bool above, struct q2_run *run, struct qcow2_error *err)
 {
     const struct q2_geometry *g = &layer->geometry;
     uint64_t cluster = guest_off >> g->cluster_bits;
@@ -231,7 +266,7 @@ static int lookup_in_layer(struct qcow2_image *image, struct q2_lane *lane,
     }
     at.table_off = q2_l1_table_off(g, entry);
     if (at.table_off == 0) {
-        lookup_without_table(image, lane, layer, guest_off, max_bytes, run);
+        lookup_without_table(image, lane, layer, guest_off, max_bytes, above, run);
         return 0;
     }
     if ((r = check_table(layer, l1_index, at.table_off, err)) < 0) {
@@ -239,7 +274,8 @@ static int lookup_in_layer(struct qcow2_image *image, struct q2_lane *lane,
     }
     at.index = cluster & ((UINT64_C(1) << g->l2_bits) - 1);
     at.guest_off = cluster << g->cluster_bits;
-    r = lookup_in_table(image, lane, layer, &at, guest_off - at.guest_off, max_bytes, run, err);
+    r = lookup_in_table(image, lane, layer, &at, guest_off - at.guest_off, max_bytes, above, run,
+                        err);
     run->length_bytes = q2_min_u64(run->length_bytes, max_bytes);
     return r;
 }
@@ -250,7 +286,8 @@ int q2_lookup(struct qcow2_image *image, struct q2_lane *lane, uint64_t guest_of
     for (unsigned depth = 0;; depth++) {
         const struct q2_layer *layer = &image->layers[depth], *below = layer + 1;
         uint64_t layer_off = guest_off + layer->guest_base;
-        int r = lookup_in_layer(image, lane, layer, layer_off, max_bytes, run_ret, err);
+        bool above = depth + 1 < image->n_layers && guest_off < below->size_bytes;
+        int r = lookup_in_layer(image, lane, layer, layer_off, max_bytes, above, run_ret, err);
 
         if (r < 0) {
             q2_error_depth(err, (int)depth);
@@ -259,8 +296,7 @@ int q2_lookup(struct qcow2_image *image, struct q2_lane *lane, uint64_t guest_of
         }
         run_ret->layer_guest_off = layer_off;
         /* What nobody has, and what lies past the end of the disk below, is zeros here. */
-        if (run_ret->kind != Q2_UNALLOCATED || depth + 1 == image->n_layers ||
-            guest_off >= below->size_bytes) {
+        if (run_ret->kind != Q2_UNALLOCATED || !above) {
             return 0;
         }
         max_bytes = q2_min_u64(run_ret->length_bytes, below->size_bytes - guest_off);

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """conftest.py - the images of corpus.py, made once, and how the programs of this directory are run.
 
-    QCOW2_FAULT_SECONDS   how long threads read all images together, with sources that work and then
-                          again with sources that fail (default 30 seconds each)"""
+    QCOW2_FAULT_SECONDS     how long threads use all images together, with sources that work and then
+                            again with sources that fail (default 30 seconds each)
+    QCOW2_FAULT_STACK_KIB   the stack that test_bounded.py allows (default 64; sanitizers need 1024)"""
 
 import os
 import shutil
@@ -20,6 +21,15 @@ import corpus
 
 BUILD = os.path.abspath(os.environ.get("QCOW2_BUILD", "build"))
 PROGRAMS = os.path.join(BUILD, "tests", "faults")
+
+
+def fixed_layout():
+    """Sanitizers cannot place their shadow memory under every layout a kernel may pick."""
+    words = ["setarch", "-R"]
+    try:
+        return words if subprocess.run([*words, "true"], check=False).returncode == 0 else []
+    except OSError:
+        return []
 
 
 def pytest_sessionstart(session):
@@ -44,9 +54,11 @@ def subject(request, subjects):
 @pytest.fixture(scope="session")
 def run():
     """Runs a program and returns what it printed; fails the test with what it said, if it failed."""
+    prefix = fixed_layout()
+
     def run_program(name, *arguments):
-        done = subprocess.run([os.path.join(PROGRAMS, name), *map(str, arguments)], text=True,
-                              capture_output=True, check=False)
+        done = subprocess.run([*prefix, os.path.join(PROGRAMS, name), *map(str, arguments)],
+                              text=True, capture_output=True, check=False)
         if done.returncode:
             pytest.fail(f"{name} {' '.join(map(str, arguments))}: status {done.returncode}\n"
                         f"{done.stderr[-6000:]}", pytrace=False)

@@ -50,6 +50,8 @@ class Subject:
     raw: str = None
     key: str = None
     options: tuple = ()
+    cluster: int = 4096
+    readable: bool = True
 
     def arguments(self):
         words = ["--directory", self.directory, "--image", self.image, *self.options]
@@ -72,10 +74,11 @@ def from_spec(spec, root):
         with open(key_path, encoding="ascii") as stream:
             key = stream.read()
     if spec.damage:
-        return Subject(spec.name, made.directory, generate.DISK)
+        return Subject(spec.name, made.directory, generate.DISK,
+                       readable=made.digest != generate.REFUSED)
     raw = raw_beside(root, spec.name, lambda raw: qemu.img(
         "convert", "-O", "raw", *qemu.as_target(made.qemu()), raw, cwd=made.directory))
-    return Subject(spec.name, made.directory, generate.DISK, raw, key)
+    return Subject(spec.name, made.directory, generate.DISK, raw, key, cluster=spec.cluster)
 
 
 def luks(root):
@@ -130,5 +133,6 @@ def make(root):
     return subjects
 
 
+# In the order of make().
 NAMES = ([spec.name for spec in SPECS] + ["luks", "deflate-slow", "zstd-streaming", "large-l1"] +
          [name for name, _, _ in VIEWS])
