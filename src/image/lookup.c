@@ -38,7 +38,8 @@ static void lookup_without_table(struct qcow2_image *image, struct q2_lane *lane
     /* A table may be shorter than its disk: a snapshot's is, if the disk grew after it. */
     while (next <= last && next < layer->l1.entries && next - first < MAX_L1_STEPS) {
         /* An entry that cannot be read is a matter for the read that needs it. */
-        if (l1_read(image, lane, layer, next, &entry, NULL) < 0 || (entry & Q2_OFFSET_MASK) != 0) {
+        if (l1_read(image, lane, layer, next, &entry, NULL) < 0 ||
+            q2_l1_table_off(&layer->geometry, entry) != 0) {
             break;
         }
         next++;
@@ -256,7 +257,7 @@ uint64_t q2_lookup_compressed_end(struct qcow2_image *image, struct q2_lane *lan
         l1_read(image, lane, layer, cluster >> g->l2_bits, &entry, NULL) < 0) {
         return end;
     }
-    n = q2_table_read(image, lane, layer, (entry & Q2_OFFSET_MASK) + index * words_per_entry * 8,
+    n = q2_table_read(image, lane, layer, q2_l1_table_off(g, entry) + index * words_per_entry * 8,
                       (unsigned)q2_min_u64(q2_min_u64(max_bytes >> g->cluster_bits,
                                                       (UINT64_C(1) << g->l2_bits) - index) *
                                                words_per_entry,
