@@ -10,9 +10,11 @@ LIBDIR ?= lib
 DESTDIR ?=
 IMAGE ?=
 QUICK ?=
+FUZZ_BUILD ?= build-fuzz
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo check bench install format clean
+.PHONY: help setup build demo check fuzz bench install format clean
 
 help: ## this list
 	@echo "qcow2 - read qcow2 disk images. What 'make' can do:"
@@ -40,6 +42,13 @@ check: ## install what checking needs (as root), then every test and check there
 	@scripts/setup check
 	@scripts/check
 
+fuzz: ## fuzz with every target for FUZZ_SECONDS (60); fuzz/README.md says more
+	@test -f $(FUZZ_BUILD)/build.ninja || CC=clang meson setup $(FUZZ_BUILD) -Dfuzz=true --buildtype=debugoptimized \
+	    -Db_sanitize=address,undefined -Db_lundef=false \
+	    '-Dc_args=-fno-sanitize-recover=all -fno-omit-frame-pointer'
+	@ninja -C $(FUZZ_BUILD) fuzz-targets
+	@fuzz/run -b $(FUZZ_BUILD) -s $(FUZZ_SECONDS)
+
 bench: ## measure against qemu-img and others; QUICK=1 takes minutes, not more
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
@@ -54,4 +63,4 @@ format: ## lay out all C files as .clang-format says
 	@find . -type d -name 'build*' -prune -o -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
 clean: ## remove everything that was built
-	rm -rf build build-check
+	rm -rf build build-check build-fuzz

@@ -48,7 +48,8 @@ uint8_t *fuzz_room(struct fuzz_draft *d, size_t n)
     return room;
 }
 
-void fuzz_put(struct fuzz_draft *d, unsigned file, uint64_t offset, unsigned n_bytes, uint64_t value)
+void fuzz_put(struct fuzz_draft *d, unsigned file, uint64_t offset, unsigned n_bytes,
+              uint64_t value)
 {
     struct fuzz_sparse *s = &d->sparse;
     uint8_t *at = NULL;

@@ -49,8 +49,10 @@ static struct view look(struct fuzz_draft *draft, unsigned file)
 /* Numbers at the edges of things. */
 static uint64_t edge(const struct view *v, unsigned n_bytes)
 {
-    static const uint64_t edges[] = { 0, 1, 2, 7, 8, 511, 512, 0x7fff, 0xffff, 0x10000, 0x7fffffff,
-                                      0x80000000, 0xffffffff, 0x100000000, INT64_MAX, UINT64_MAX };
+    static const uint64_t edges[] = { 0,          1,           2,          7,
+                                      8,          511,         512,        0x7fff,
+                                      0xffff,     0x10000,     0x7fffffff, 0x80000000,
+                                      0xffffffff, 0x100000000, INT64_MAX,  UINT64_MAX };
     uint64_t value = edges[choose(v, sizeof edges / sizeof edges[0])];
 
     if (choose(v, 4) == 0) {
@@ -193,8 +195,8 @@ static void change_header(const struct view *v)
     case 10:
     case 11:
         put(v, Q2_H_INCOMPATIBLE, 8,
-            get(v, Q2_H_INCOMPATIBLE, 8) ^ UINT64_C(1) << (choose(v, 8) == 0 ? choose(v, 64)
-                                                                            : choose(v, 5)));
+            get(v, Q2_H_INCOMPATIBLE, 8) ^
+                UINT64_C(1) << (choose(v, 8) == 0 ? choose(v, 64) : choose(v, 5)));
         break;
     case 12:
         put(v, Q2_H_AUTOCLEAR, 8, choose(v, 4));
@@ -268,7 +270,8 @@ static void change_snapshot(const struct view *v)
     uint64_t at = v->snapshots_off;
 
     for (uint32_t n = choose(v, 3); n > 0; n--) {
-        at += (40 + get(v, at + 36, 4) + get(v, at + 12, 2) + get(v, at + 14, 2) + 7) & ~UINT64_C(7);
+        at +=
+            (40 + get(v, at + 36, 4) + get(v, at + 12, 2) + get(v, at + 14, 2) + 7) & ~UINT64_C(7);
     }
     switch (choose(v, 8)) {
     case 0:

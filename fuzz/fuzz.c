@@ -42,6 +42,9 @@ void fuzz_require_result(long long r, const struct qcow2_error *err)
         FUZZ_REQUIRE(err->code == UNTOUCHED, "a call that succeeds leaves the error alone");
         return;
     }
+    if (err->code != r) {
+        (void)fprintf(stderr, "%lld returned, %d in the error: %s\n", r, err->code, err->message);
+    }
     FUZZ_REQUIRE(r >= QCOW2_E_CANCELLED, "a failure is a code of the list");
     FUZZ_REQUIRE(err->code == r, "the error has the code that was returned");
     FUZZ_REQUIRE(err->depth >= 0 && err->depth < UNTOUCHED, "the error has a depth");

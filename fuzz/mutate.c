@@ -23,15 +23,15 @@ static bool take(struct fuzz_draft *draft, const uint8_t *data, size_t size, uns
 
 static void change_wish(struct fuzz_draft *d)
 {
-    static const uint8_t places[] = { FUZZ_OPEN_FLAGS, FUZZ_CACHES,  FUZZ_SOURCE,
-                                      FUZZ_GRANT_FORMAT, FUZZ_SEED,  FUZZ_SEED + 1,
-                                      FUZZ_SEED + 2, FUZZ_SEED + 3,  FUZZ_ACTIONS,
-                                      FUZZ_FAIL_AT,  FUZZ_FAIL_RATE, FUZZ_FAIL_RATE + 1,
+    static const uint8_t places[] = { FUZZ_OPEN_FLAGS,   FUZZ_CACHES,    FUZZ_SOURCE,
+                                      FUZZ_GRANT_FORMAT, FUZZ_SEED,      FUZZ_SEED + 1,
+                                      FUZZ_SEED + 2,     FUZZ_SEED + 3,  FUZZ_ACTIONS,
+                                      FUZZ_FAIL_AT,      FUZZ_FAIL_RATE, FUZZ_FAIL_RATE + 1,
                                       FUZZ_SNAPSHOT };
     uint8_t *wish = &d->sparse.wishes[places[fuzz_choose(d, sizeof places)]];
 
     if (wish == &d->sparse.wishes[FUZZ_SNAPSHOT]) {
-        *wish = (uint8_t)"\0\0001212ab"[fuzz_choose(d, 8)];
+        *wish = (uint8_t) "\0\0001212ab"[fuzz_choose(d, 8)];
     } else if (wish == &d->sparse.wishes[FUZZ_ACTIONS]) {
         *wish = fuzz_one_in(d, 3) ? (uint8_t)fuzz_choose(d, 32) : 0;
     } else if (fuzz_one_in(d, 3)) {
@@ -60,8 +60,7 @@ static void change_size(struct fuzz_draft *d)
         break;
     default:
         if (d->sparse.n_pieces > 0) {
-            const struct fuzz_piece *piece =
-                &d->sparse.pieces[fuzz_choose(d, d->sparse.n_pieces)];
+            const struct fuzz_piece *piece = &d->sparse.pieces[fuzz_choose(d, d->sparse.n_pieces)];
 
             *size = piece->offset + (uint32_t)piece->n;
         }

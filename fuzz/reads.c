@@ -60,7 +60,8 @@ long long fuzz_pread(struct fuzz_walk *walk, unsigned place, uint64_t offset, si
     memset(buf, place == 0 ? 0xa5 : 0x5a, count);
     world->reads = world->bytes = 0;
     r = qcow2_pread(walk->image, buf, count, offset, err);
-    FUZZ_REQUIRE(world->reads <= max_source_reads(walk, count), "reads are bounded by what is asked");
+    FUZZ_REQUIRE(world->reads <= max_source_reads(walk, count),
+                 "reads are bounded by what is asked");
     FUZZ_REQUIRE(world->bytes <= world->reads * max_read_bytes(walk, count),
                  "so are the bytes of each");
     if (r >= 0) {
@@ -168,7 +169,8 @@ static struct range choose(const struct fuzz_walk *walk, uint32_t *noise)
         range.offset = size - next_noise(noise) % (2 * cluster);
         break;
     case 4:
-        range.offset = size != 0 ? ((uint64_t)next_noise(noise) << 24 | next_noise(noise)) % size : 0;
+        range.offset =
+            size != 0 ? ((uint64_t)next_noise(noise) << 24 | next_noise(noise)) % size : 0;
         break;
     default:
         range.offset = next_noise(noise) % 65536;

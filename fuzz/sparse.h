@@ -16,21 +16,22 @@
 
 /* Where in the first bytes what stands. */
 enum fuzz_wish {
-    FUZZ_OPEN_FLAGS = 0,   /* enum qcow2_open_flags, as far as they fit in a byte */
-    FUZZ_CACHES = 1,       /* low four bits: table cache; high: cluster cache */
-    FUZZ_SOURCE = 2,       /* enum fuzz_source_wish */
-    FUZZ_GRANT_FORMAT = 3, /* below 4: what the second file is opened as; else what the image says */
-    FUZZ_SIZES = 4,        /* lengths of the files, four bytes each */
-    FUZZ_SEED = 12,        /* where to read, four bytes */
-    FUZZ_ACTIONS = 16,     /* enum fuzz_action */
-    FUZZ_FAIL_AT = 17,     /* which of the reads of the source is to fail */
-    FUZZ_FAIL_RATE = 18,   /* one of so many allocations fails, two bytes */
-    FUZZ_SNAPSHOT = 20,    /* not 0: the character by which a snapshot is opened */
+    FUZZ_OPEN_FLAGS = 0, /* enum qcow2_open_flags, as far as they fit in a byte */
+    FUZZ_CACHES = 1,     /* low four bits: table cache; high: cluster cache */
+    FUZZ_SOURCE = 2,     /* enum fuzz_source_wish */
+    FUZZ_GRANT_FORMAT =
+        3,               /* below 4: what the second file is opened as; else what the image says */
+    FUZZ_SIZES = 4,      /* lengths of the files, four bytes each */
+    FUZZ_SEED = 12,      /* where to read, four bytes */
+    FUZZ_ACTIONS = 16,   /* enum fuzz_action */
+    FUZZ_FAIL_AT = 17,   /* which of the reads of the source is to fail */
+    FUZZ_FAIL_RATE = 18, /* one of so many allocations fails, two bytes */
+    FUZZ_SNAPSHOT = 20,  /* not 0: the character by which a snapshot is opened */
     FUZZ_WISHES_BYTES = 24
 };
 
 enum fuzz_source_wish {
-    FUZZ_FORMAT_MASK = 3,   /* how the image is opened */
+    FUZZ_FORMAT_MASK = 3,    /* how the image is opened */
     FUZZ_NO_LENGTH = 1 << 2, /* the first source cannot tell its length */
     FUZZ_NO_KEY = 1 << 3,
     FUZZ_NO_GRANT = 1 << 4

@@ -41,7 +41,8 @@ static void require_words(const uint8_t *bytes, size_t n, unsigned cluster_bits)
         enum q2_bitmap_cluster kind =
             q2_bitmap_table_decode(fuzz_take(&input, 8), cluster_bits, &host_off);
 
-        FUZZ_REQUIRE((kind == Q2_BITMAP_STORED) == (host_off != 0), "only what is stored is somewhere");
+        FUZZ_REQUIRE((kind == Q2_BITMAP_STORED) == (host_off != 0),
+                     "only what is stored is somewhere");
         FUZZ_REQUIRE(host_off % (UINT64_C(1) << cluster_bits) == 0 && host_off < UINT64_C(1) << 56,
                      "bits are stored in a cluster");
     }
@@ -81,13 +82,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < 16; i++) {
         struct qcow2_error err = fuzz_error();
         struct q2_bitmap_entry entry, again;
-        int r = q2_bitmap_entry_decode(input.bytes, input.left, 512, cluster_bits, disk, &entry,
-                                       &err);
+        int r =
+            q2_bitmap_entry_decode(input.bytes, input.left, 512, cluster_bits, disk, &entry, &err);
 
         FUZZ_REQUIRE(decode_stingily(input.bytes, input.left, cluster_bits, disk, &again) == r,
                      "bytes behind an entry do not matter");
         if (r == Q2_BITMAP_NEED_MORE) {
-            FUZZ_REQUIRE(entry.entry_bytes > input.left, "more is asked for only where it is needed");
+            FUZZ_REQUIRE(entry.entry_bytes > input.left,
+                         "more is asked for only where it is needed");
             return 0;
         }
         fuzz_require_result(r, &err);

@@ -16,8 +16,9 @@ enum { WITHOUT_MEMORY = 1 };
 enum { WITHOUT_MEMORY = 0 };
 #endif
 
-static const uint64_t cache_sizes[16] = { 0x4000, 1, 0x10000, 0x2200, 0x8000, 0x40000, 0x4400, 0x600,
-                                          1,      1, 0x4000,  0x4000, 0x8000, 0x8000,  1,      0x1200 };
+static const uint64_t cache_sizes[16] = { 0x4000, 1,      0x10000, 0x2200, 0x8000, 0x40000,
+                                          0x4400, 0x600,  1,       1,      0x4000, 0x4000,
+                                          0x8000, 0x8000, 1,       0x1200 };
 
 /* Opening takes no more than the files and this; a lane's buffers two clusters of output and twice that
  * of input. */
@@ -241,7 +242,8 @@ static void without_memory(const struct subject *subject)
         close_image(subject, image);
     }
     r2 = open_image(subject, &image, rate);
-    FUZZ_REQUIRE(r2 == r || r2 == QCOW2_E_NOMEM, "a failure is for want of memory, or was one before");
+    FUZZ_REQUIRE(r2 == r || r2 == QCOW2_E_NOMEM,
+                 "a failure is for want of memory, or was one before");
     if (r2 < 0) {
         return;
     }

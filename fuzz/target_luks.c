@@ -50,8 +50,8 @@ static void require_header(const struct q2_luks_header *h)
     uint64_t n_bytes = q2_luks_material_bytes(h);
 
     FUZZ_REQUIRE(h->key_bytes >= 16 && h->key_bytes <= Q2_CRYPTO_MAX_KEY_BYTES, "keys have limits");
-    FUZZ_REQUIRE(n_bytes >= h->key_bytes * Q2_LUKS_STRIPES && n_bytes <= Q2_LUKS_MAX_MATERIAL_BYTES &&
-                     n_bytes % SECTOR_BYTES == 0,
+    FUZZ_REQUIRE(n_bytes >= h->key_bytes * Q2_LUKS_STRIPES &&
+                     n_bytes <= Q2_LUKS_MAX_MATERIAL_BYTES && n_bytes % SECTOR_BYTES == 0,
                  "key material is all stripes, in sectors");
     FUZZ_REQUIRE(h->hash != Q2_HASH_NONE && h->digest_iterations >= 1, "keys are derived");
     FUZZ_REQUIRE(h->method.ivgen != Q2_IVGEN_ESSIV || h->method.ivgen_hash != Q2_HASH_NONE,
@@ -145,16 +145,15 @@ static void unlock(struct q2_luks_header *h, unsigned what, uint8_t seed)
     if ((what & FIT) != 0 && h->digest_iterations <= MAX_ITERATIONS) {
         fits = make_fit(h, passphrase, seed) == 0;
     }
-    material.fail_at = (what & FAIL_FIRST_READ) != 0    ? 1
-                       : (what & FAIL_SECOND_READ) != 0 ? 2
-                                                        : 0;
+    material.fail_at = (what & FAIL_FIRST_READ) != 0 ? 1 : (what & FAIL_SECOND_READ) != 0 ? 2 : 0;
     r = q2_luks_unlock(h, passphrase, sizeof passphrase, read_material, &material, MAX_ITERATIONS,
                        &cipher, &err);
     fuzz_require_result(r, &err);
     FUZZ_REQUIRE(r <= 0 && (r == 0) == (cipher != NULL), "a cipher comes with success alone");
     FUZZ_REQUIRE(material.reads <= Q2_LUKS_SLOTS, "a slot's material is read once");
     FUZZ_REQUIRE(!fits || material.fail_at == 1 || r == 0, "a passphrase that fits unlocks");
-    FUZZ_REQUIRE(r != QCOW2_E_IO || material.reads >= material.fail_at, "a failed read is reported");
+    FUZZ_REQUIRE(r != QCOW2_E_IO || material.reads >= material.fail_at,
+                 "a failed read is reported");
     if (r == 0) {
         require_cipher(cipher, seed);
     }

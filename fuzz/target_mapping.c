@@ -32,7 +32,8 @@ static void require_compressed(const struct q2_geometry *g, const struct q2_mapp
     }
     FUZZ_REQUIRE(m->compressed_bytes >= 1 && m->compressed_bytes <= 2 * cluster,
                  "a stream is at most two clusters");
-    FUZZ_REQUIRE((m->host_off + m->compressed_bytes) % 512 == 0, "a stream's room ends on a sector");
+    FUZZ_REQUIRE((m->host_off + m->compressed_bytes) % 512 == 0,
+                 "a stream's room ends on a sector");
 }
 
 static void require_mapping(const struct q2_geometry *g, const struct q2_mapping *m,

@@ -60,7 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_REQUIRE(decode_stingily(data + off, (size_t)(size - off), &again) == r,
                      "bytes behind an entry do not matter");
         if (r == Q2_SNAPSHOT_NEED_MORE) {
-            FUZZ_REQUIRE(entry.entry_bytes > size - off, "more is asked for only where it is needed");
+            FUZZ_REQUIRE(entry.entry_bytes > size - off,
+                         "more is asked for only where it is needed");
             return 0;
         }
         fuzz_require_result(r, &err);

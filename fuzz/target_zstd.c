@@ -11,13 +11,16 @@
 
 enum { MAX_BYTES = 65536 };
 
-static bool by_streaming(const struct fuzz_stream *s, uint8_t *out)
+/* Also: whether a frame stated a size that it did not have, which is overlooked if its last block is empty. */
+static bool by_streaming(const struct fuzz_stream *s, uint8_t *out, bool *lies_ret)
 {
     static ZSTD_DCtx *context;
     ZSTD_inBuffer input = { s->bytes, s->n, 0 };
     ZSTD_outBuffer output = { out, s->cluster_bytes, 0 };
-    size_t hint = 0;
+    unsigned long long stated = ZSTD_CONTENTSIZE_UNKNOWN;
+    size_t hint = 0, frame_start = 0;
 
+    *lies_ret = false;
     if (context == NULL) {
         context = ZSTD_createDCtx();
         FUZZ_REQUIRE(context != NULL, "the target has a zstd of its own");
@@ -26,10 +29,16 @@ static bool by_streaming(const struct fuzz_stream *s, uint8_t *out)
     while (output.pos < output.size) {
         size_t in_before = input.pos, out_before = output.pos;
 
+        if (hint == 0) {
+            stated = ZSTD_getFrameContentSize(s->bytes + input.pos, s->n - input.pos);
+            frame_start = output.pos;
+        }
         hint = ZSTD_decompressStream(context, &output, &input);
         if (ZSTD_isError(hint) || (input.pos == in_before && output.pos == out_before)) {
             return false;
         }
+        *lies_ret |=
+            hint == 0 && stated < ZSTD_CONTENTSIZE_ERROR && stated != output.pos - frame_start;
     }
     return hint == 0;
 }
@@ -52,13 +61,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static uint8_t expected[MAX_BYTES];
     struct fuzz_stream s = fuzz_stream_take(data, size);
     const uint8_t *ours = fuzz_decode(&s, QCOW2_COMPRESSION_ZSTD);
-    bool theirs = by_streaming(&s, expected);
+    bool lies, theirs = by_streaming(&s, expected, &lies);
 
     if (ours != NULL) {
         FUZZ_REQUIRE(theirs, "what is read is what QEMU reads");
         FUZZ_REQUIRE(memcmp(ours, expected, s.cluster_bytes) == 0, "QEMU reads the same bytes");
     } else if (theirs) {
-        FUZZ_REQUIRE(may_be_older(&s), "a stream that QEMU reads is read");
+        FUZZ_REQUIRE(lies || may_be_older(&s), "a stream that QEMU reads is read");
     }
     return 0;
 }

@@ -123,7 +123,8 @@ void fuzz_walk_info(struct fuzz_walk *walk)
 
         fuzz_walk_fold_number(walk, info->virtual_size);
         fuzz_walk_fold_number(walk, info->header_size);
-        FUZZ_REQUIRE(info->format == QCOW2_FORMAT_RAW || info->version >= 1, "images have versions");
+        FUZZ_REQUIRE(info->format == QCOW2_FORMAT_RAW || info->version >= 1,
+                     "images have versions");
         FUZZ_REQUIRE(info->virtual_size % 512 == 0 || depth == 0, "disks are whole sectors");
         if (info->backing_file != NULL) {
             FUZZ_REQUIRE(strlen(info->backing_file) >= 1 && strlen(info->backing_file) <= 1023,

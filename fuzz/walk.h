@@ -14,7 +14,7 @@ enum { FUZZ_MAX_LAYERS = 4 };
 struct fuzz_walk {
     struct qcow2_image *image;
     struct fuzz_world *world;
-    bool no_length;  /* the first source cannot tell its length: reads past the end may fail there */
+    bool no_length; /* the first source cannot tell its length: reads past the end may fail there */
     unsigned n_layers;
     struct qcow2_info layers[FUZZ_MAX_LAYERS];
     uint64_t hash;

@@ -109,6 +109,29 @@ check_asan() {
     return $status
 }
 
+add fuzz "the fuzz targets over their inputs in fuzz/corpus, under the sanitizers (FUZZ_SECONDS: and new ones)"
+check_fuzz() {
+    local status=0 program target
+    built asan || return
+    ninja -C "$build_dir" fuzz-programs || return 1
+    # Some ten seconds in all, building aside.
+    for program in "$build_dir"/fuzz/seeds_*; do
+        [ -f "$program" ] || continue
+        target=${program##*/seeds_}
+        echo "$target"
+        if "$program" "fuzz/corpus/$target"; then
+            count 1 0 0
+        else
+            count 0 1 0
+            status=1
+        fi
+    done
+    if [ -n "${FUZZ_SECONDS:-}" ]; then
+        make fuzz FUZZ_BUILD="$work/build-fuzz" || status=1
+    fi
+    return $status
+}
+
 # Images for threads to meet on: the demo disk in several dresses, and a raw file to compare with.
 race_images() {
     local raw=$1/disk.raw

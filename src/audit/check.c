@@ -53,6 +53,15 @@ int q2_check_find(struct q2_check *check, int kind, uint64_t times, uint64_t hos
     return 0;
 }
 
+void q2_check_find_last(struct q2_check *check, int kind, uint64_t host_off, const char *message)
+{
+    struct qcow2_error *err = check->err;
+
+    check->err = NULL;
+    (void)q2_check_find(check, kind, 1, host_off, "%s", message);
+    check->err = err;
+}
+
 int q2_check_memory(struct q2_check *check, uint64_t n_bytes)
 {
     if (n_bytes > check->max_memory_bytes - check->memory_bytes) {

@@ -88,6 +88,10 @@ struct q2_check {
 int q2_check_find(struct q2_check *check, int kind, uint64_t times, uint64_t host_off,
                   const char *fmt, ...) Q2_PRINTF(5, 6);
 
+/* The finding that goes with a failure: the check ends with the error that is there already, whatever the
+ * callback says to it. */
+void q2_check_find_last(struct q2_check *check, int kind, uint64_t host_off, const char *message);
+
 /* Takes n bytes from the memory that the check may use; QCOW2_E_LIMIT. */
 int q2_check_memory(struct q2_check *check, uint64_t n_bytes);
 

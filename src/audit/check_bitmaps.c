@@ -15,8 +15,8 @@ enum { PIECE_ENTRIES = Q2_CHECK_PIECE_BYTES / 8 };
 static int broken(struct q2_check *check, int code, uint64_t host_off)
 {
     if (code == QCOW2_E_CORRUPT) {
-        (void)q2_check_find(check, QCOW2_FINDING_CORRUPTION, 1, host_off,
-                            "the bitmaps are broken, so what they refer to cannot be told");
+        q2_check_find_last(check, QCOW2_FINDING_CORRUPTION, host_off,
+                           "the bitmaps are broken, so what they refer to cannot be told");
     }
     return code;
 }

@@ -154,8 +154,8 @@ int q2_check_snapshot_table(struct q2_check *check)
 
     /* Without it nothing else can be told from leaks. */
     if (r < 0 && r != QCOW2_E_CANCELLED && r != QCOW2_E_NOMEM) {
-        (void)q2_check_find(check, QCOW2_FINDING_UNCHECKED, 1, check->layer->header.snapshots_off,
-                            "the snapshot table cannot be read, so nothing can be checked");
+        q2_check_find_last(check, QCOW2_FINDING_UNCHECKED, check->layer->header.snapshots_off,
+                           "the snapshot table cannot be read, so nothing can be checked");
     }
     return r;
 }

@@ -49,7 +49,7 @@ static uint64_t count_empty(struct qcow2_image *image, struct q2_lane *lane,
             return empty;
         }
         for (int i = 0; i < there; i++) {
-            if ((entries[i] & Q2_OFFSET_MASK) != 0) {
+            if (q2_l1_table_off(&layer->geometry, entries[i]) != 0) {
                 return empty;
             }
             empty++;
@@ -320,7 +320,7 @@ uint64_t q2_lookup_compressed_end(struct qcow2_image *image, struct q2_lane *lan
         l1_read(image, lane, layer, cluster >> g->l2_bits, &entry, NULL) < 0) {
         return end;
     }
-    n = q2_table_read(image, lane, layer, (entry & Q2_OFFSET_MASK) + index * words_per_entry * 8,
+    n = q2_table_read(image, lane, layer, q2_l1_table_off(g, entry) + index * words_per_entry * 8,
                       (unsigned)q2_min_u64(q2_min_u64(max_bytes >> g->cluster_bits,
                                                       (UINT64_C(1) << g->l2_bits) - index) *
                                                words_per_entry,

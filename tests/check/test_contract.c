@@ -244,6 +244,37 @@ static void callback_can_stop_the_check(void **state)
     qcow2_close(image);
 }
 
+static int stop_at_once(void *ctx, int kind, uint64_t host_offset, const char *message)
+{
+    (void)ctx;
+    (void)kind;
+    (void)host_offset;
+    (void)message;
+    return 1;
+}
+
+/* Found by the whole-image fuzz target: the finding that goes with a failure made the error say "stopped"
+ * if the callback wanted to stop there, while the call returned why it had ended. */
+static void stopping_at_the_finding_of_a_failure_leaves_its_error(void **state)
+{
+    struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    uint8_t entry[40] = { 0 };
+    struct small s;
+    struct qcow2_image *image = open_small(&s, 0);
+
+    (void)state;
+    qcow2_close(image);
+    put(s.header + 60, 1, 4); /* a snapshot, at the L1 table's cluster */
+    put(s.header + 64, 3 << 16, 8);
+    put(entry + 36, 5000, 4); /* too much extra data */
+    add(&s.sparse, 3 << 16, entry, sizeof entry);
+    image = open_sparse(&s.sparse, QCOW2_OPEN_METADATA_ONLY);
+    assert_int_equal(qcow2_check(image, 0, stop_at_once, NULL, &result, &err), QCOW2_E_LIMIT);
+    assert_int_equal(err.code, QCOW2_E_LIMIT);
+    qcow2_close(image);
+}
+
 static void memory_is_bounded_by_the_caller(void **state)
 {
     struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
@@ -406,6 +437,7 @@ int main(void)
         cmocka_unit_test(metadata_only_image_has_no_explanations),
         cmocka_unit_test(explanation_ends_after_the_step_that_decides),
         cmocka_unit_test(callback_can_stop_the_check),
+        cmocka_unit_test(stopping_at_the_finding_of_a_failure_leaves_its_error),
         cmocka_unit_test(memory_is_bounded_by_the_caller),
         cmocka_unit_test(huge_file_is_over_the_default_limit),
         cmocka_unit_test(unknown_file_length_cannot_be_checked),

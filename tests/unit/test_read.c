@@ -216,6 +216,34 @@ static void two_threads_read_the_same_cluster(void **state)
     }
 }
 
+/* Found by the whole-image fuzz target: in version 1 all bits of an L1 entry are the offset, and a run of
+ * entries without a table went on over one whose offset is beyond the bits that later versions have. */
+static void version_1_hole_ends_at_an_entry_with_high_bits(void **state)
+{
+    enum { SPAN = 512 * 64, L1_OFF = 512 };
+    unsigned char file[1024] = { 0 }, *disk = malloc((size_t)2 * SPAN);
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    assert_non_null(disk);
+    sample_store(file, 0x514649FB, 4);
+    sample_store(file + 4, 1, 4);
+    sample_store(file + 24, (uint64_t)2 * SPAN, 8);
+    file[32] = 9; /* cluster_bits */
+    file[33] = 6; /* l2_bits */
+    sample_store(file + 40, L1_OFF, 8);
+    sample_store(file + L1_OFF + 8, UINT64_C(1) << 63, 8);
+    sample_source_init(&source, file, sizeof file);
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, &err), 0);
+    assert_int_equal(qcow2_pread(image, disk, SPAN, 0, &err), SPAN);
+    assert_int_equal(qcow2_pread(image, disk, (size_t)2 * SPAN, 0, &err), QCOW2_E_TRUNCATED);
+    assert_true(err.guest_offset == SPAN);
+    qcow2_close(image);
+    free(disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +256,7 @@ int main(void)
         cmocka_unit_test(counters_count_what_they_say),
         cmocka_unit_test(budgets_of_1_turn_the_caches_off),
         cmocka_unit_test(two_threads_read_the_same_cluster),
+        cmocka_unit_test(version_1_hole_ends_at_an_entry_with_high_bits),
     };
 
     return cmocka_run_group_tests(tests, make_sample, drop_sample);
