@@ -23,7 +23,7 @@ sys.path[:0] = [HERE, *ROOMS]
 
 import judge
 from bases import BASES
-from lab import Lab, Stuck
+from lab import Lab, Stuck, TooLarge
 from mutate import mutation
 
 DEFAULT_SEED = 1
@@ -100,8 +100,8 @@ def one_again(name, number, seed, keep):
         for who, ask in (("ours", lab.ours), ("QEMU", lab.qemu)):
             try:
                 print(f"{who}: {ask()}")
-            except Stuck as stuck:
-                print(stuck)
+            except (Stuck, TooLarge) as no_answer:
+                print(f"{who}: {no_answer!r}")
     outcome, reason = try_one(lab, seed, number)
     print(outcome, reason)
     if not keep:
