@@ -272,7 +272,8 @@ class Lab:
         last = (said.strip().splitlines() or [""])[-1]
         if status < 0:
             return Answer(False, f"killed by signal {-status}: {last}", "signal")
-        assert "ould not open" in said or "Failed to load snapshot" in said, f"QEMU says: {said}"
+        if "ould not open" not in said and "Failed to load snapshot" not in said:
+            raise Stuck(f"QEMU ended with status {status}: {said}")
         return Answer(False, last, "refused")
 
     def _qemu_by_sectors(self):

@@ -23,11 +23,12 @@ sys.path[:0] = [HERE, *ROOMS]
 
 import judge
 from bases import BASES
-from lab import Lab, Stuck
+from lab import Lab, Stuck, TooLarge
 from mutate import mutation
 
 DEFAULT_SEED = 1
 SAME_ANSWERS = (judge.SAME, judge.SAME_ERRORS, judge.BOTH_REFUSE)
+OTHER_ANSWERS = (judge.OTHER_DISK, judge.WE_FAIL, judge.WE_REFUSE, judge.THEY_REFUSE)
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
@@ -73,8 +74,9 @@ def report(counts, variants, seed, names):
         f"Written by `tests/mutation/run.py --variants {variants} --seed {seed} --table FILE`.", "",
         "| | variants |", "|---|---:|",
         f"| the same answer as QEMU | {total(counts, SAME_ANSWERS)} |",
-        f"| another answer, for a reason | {total(counts) - total(counts, SAME_ANSWERS)} |",
-        f"| another answer without a reason | {variants - total(counts)} |", "",
+        f"| another answer, for a reason | {total(counts, OTHER_ANSWERS)} |",
+        f"| another answer without a reason | {variants - total(counts)} |",
+        f"| not compared | {total(counts, (judge.UNKNOWN,))} |", "",
         "In detail; the reasons are those of [docs/errata.md](../../docs/errata.md):", "",
         "| outcome | reason | variants |", "|---|---|---:|"]
     for (outcome, reason), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -82,9 +84,8 @@ def report(counts, variants, seed, names):
     return "\n".join(lines) + "\n"
 
 
-def total(counts, outcomes=None):
-    return sum(count for (outcome, _), count in counts.items()
-               if outcomes is None or outcome in outcomes)
+def total(counts, outcomes=SAME_ANSWERS + OTHER_ANSWERS + (judge.UNKNOWN,)):
+    return sum(count for (outcome, _), count in counts.items() if outcome in outcomes)
 
 
 def one_again(name, number, seed, keep):
@@ -99,8 +100,8 @@ def one_again(name, number, seed, keep):
         for who, ask in (("ours", lab.ours), ("QEMU", lab.qemu)):
             try:
                 print(f"{who}: {ask()}")
-            except Stuck as stuck:
-                print(stuck)
+            except (Stuck, TooLarge) as no_answer:
+                print(f"{who}: {no_answer!r}")
     outcome, reason = try_one(lab, seed, number)
     print(outcome, reason)
     if not keep:
