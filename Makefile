@@ -12,12 +12,12 @@ IMAGE ?=
 QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo check bench install format clean
+.PHONY: help setup build demo check coverage mutants bench install format clean
 
 help: ## this list
 	@echo "qcow2 - read qcow2 disk images. What 'make' can do:"
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
-	    printf '  make %-8s %s\n' "$$name" "$$what"; done
+	    printf '  make %-9s %s\n' "$$name" "$$what"; done
 	@echo "First time? 'make demo' on Debian installs what it needs (as root), builds, and shows the tool at work."
 
 setup: ## install the Debian packages that building needs (as root)
@@ -40,6 +40,14 @@ check: ## install what checking needs (as root), then every test and check there
 	@scripts/setup check
 	@scripts/check
 
+coverage: ## run the tests on an instrumented build: which lines and branches of src/ do they reach? (10 minutes)
+	@scripts/setup check
+	@scripts/coverage
+
+mutants: ## break src/ in 300 places, one after the other: do the tests notice? (an hour)
+	@scripts/setup check
+	@scripts/mutants
+
 bench: ## measure against qemu-img and others; QUICK=1 takes minutes, not more
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
@@ -54,4 +62,4 @@ format: ## lay out all C files as .clang-format says
 	@find . -type d -name 'build*' -prune -o -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
 clean: ## remove everything that was built
-	rm -rf build build-check
+	rm -rf build build-check build-coverage build-mutants
