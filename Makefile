@@ -14,12 +14,12 @@ FUZZ_BUILD ?= build-fuzz
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo check fuzz bench install format clean
+.PHONY: help setup build demo check fuzz coverage mutants bench install format clean
 
 help: ## this list
 	@echo "qcow2 - read qcow2 disk images. What 'make' can do:"
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
-	    printf '  make %-8s %s\n' "$$name" "$$what"; done
+	    printf '  make %-9s %s\n' "$$name" "$$what"; done
 	@echo "First time? 'make demo' on Debian installs what it needs (as root), builds, and shows the tool at work."
 
 setup: ## install the Debian packages that building needs (as root)
@@ -49,6 +49,14 @@ fuzz: ## fuzz with every target for FUZZ_SECONDS (60); fuzz/README.md says more
 	@ninja -C $(FUZZ_BUILD) fuzz-targets
 	@fuzz/run -b $(FUZZ_BUILD) -s $(FUZZ_SECONDS)
 
+coverage: ## run the tests on an instrumented build: which lines and branches of src/ do they reach? (10 minutes)
+	@scripts/setup check
+	@scripts/coverage
+
+mutants: ## break src/ in 300 places, one after the other: do the tests notice? (an hour)
+	@scripts/setup check
+	@scripts/mutants
+
 bench: ## measure against qemu-img and others; QUICK=1 takes minutes, not more
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
@@ -63,4 +71,4 @@ format: ## lay out all C files as .clang-format says
 	@find . -type d -name 'build*' -prune -o -name '*.[ch]' -print0 | xargs -0 clang-format -i
 
 clean: ## remove everything that was built
-	rm -rf build build-check build-fuzz
+	rm -rf build build-check build-fuzz build-coverage build-mutants

@@ -99,12 +99,46 @@ static void structs_that_come_out_are_filled_as_far_as_there_is_room(void **stat
     qcow2_close(image);
 }
 
+static void what_does_not_exist_has_no_facts(void **state)
+{
+    struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
+    struct qcow2_extension extension;
+    struct sample_source source;
+    struct qcow2_image *image = sample_open(&source, &sample, NULL);
+    uint64_t cursor = 0;
+
+    (void)state;
+    assert_string_equal(qcow2_get_feature_name(image, 0, 0, 0), "dirty bit");
+    assert_null(qcow2_get_feature_name(NULL, 0, 0, 0));
+    assert_null(qcow2_get_feature_name(image, 1, 0, 0));
+    assert_null(qcow2_get_feature_name(image, 0, -1, 0));
+    assert_null(qcow2_get_feature_name(image, 0, 3, 0));
+    assert_null(qcow2_get_feature_name(image, 0, 0, -1));
+    assert_null(qcow2_get_feature_name(image, 0, 0, 64));
+    assert_null(qcow2_get_feature_name(image, 0, 0, 63));
+
+    assert_int_equal(qcow2_next_extension(NULL, 0, &cursor, &extension, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extension(image, 0, NULL, &extension, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extension(image, 0, &cursor, NULL, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_next_extension(image, 1, &cursor, &extension, NULL), QCOW2_E_NOT_FOUND);
+    assert_int_equal(qcow2_next_extension(image, 0, &cursor, &extension, NULL), 0);
+    cursor = 8; /* inside the header */
+    assert_int_equal(qcow2_next_extension(image, 0, &cursor, &extension, NULL), QCOW2_E_ARGUMENT);
+
+    assert_int_equal(qcow2_get_luks_info(NULL, 0, &luks, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_get_luks_info(image, 0, NULL, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_get_luks_info(image, 0, &luks, NULL), QCOW2_E_NOT_FOUND);
+    assert_int_equal(qcow2_get_luks_info(image, 1, &luks, NULL), QCOW2_E_NOT_FOUND);
+    qcow2_close(image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(metadata_only_reads_nothing),
         cmocka_unit_test(info_says_what_the_header_says),
         cmocka_unit_test(structs_that_come_out_are_filled_as_far_as_there_is_room),
+        cmocka_unit_test(what_does_not_exist_has_no_facts),
     };
 
     return cmocka_run_group_tests(tests, make_sample, drop_sample);

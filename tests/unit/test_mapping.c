@@ -226,6 +226,29 @@ static void every_fault_has_words(void **state)
     }
 }
 
+static void version_1_offsets_are_whole_sectors_anywhere(void **state)
+{
+    struct q2_geometry g;
+    struct q2_mapping m;
+
+    (void)state;
+    q2_geometry_init_v1(&g, 12, 9);
+    m = q2_l2_decode(&g, 0, 0, 0, 0);
+    assert_int_equal(m.kind, Q2_UNALLOCATED);
+    assert_true(m.host_off == Q2_NO_HOST);
+    m = q2_l2_decode(&g, 512, 0, 0, 0); /* not aligned to a cluster, which matters to nobody */
+    assert_int_equal(m.kind, Q2_NORMAL);
+    assert_int_equal(m.fault, Q2_FAULT_NONE);
+    assert_int_equal(m.host_off, 512);
+    assert_int_equal(q2_l2_decode(&g, 513, 0, 0, 0).fault, Q2_FAULT_UNALIGNED);
+    assert_int_equal(q2_l2_decode(&g, 256, 0, 0, 0).fault, Q2_FAULT_UNALIGNED);
+    /* 51 bits of offset, then 12 of length. */
+    m = q2_l2_decode(&g, UINT64_C(1) << 63 | UINT64_C(0xfff) << 51 | 0x1234567, 0, 0, 0);
+    assert_int_equal(m.kind, Q2_COMPRESSED);
+    assert_int_equal(m.host_off, 0x1234567);
+    assert_int_equal(m.compressed_bytes, 0xfff);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +267,7 @@ int main(void)
         cmocka_unit_test(data_file_cluster_0_is_told_from_nothing_by_the_copied_flag),
         cmocka_unit_test(data_file_offsets_are_the_guests),
         cmocka_unit_test(every_fault_has_words),
+        cmocka_unit_test(version_1_offsets_are_whole_sectors_anywhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,6 +217,42 @@ static void every_call_takes_a_null_error(void **state)
     qcow2_close(image);
 }
 
+static void options_that_do_not_fit_together_are_an_argument_error(void **state)
+{
+    const struct qcow2_options wrong[] = {
+        { .size = sizeof(struct qcow2_options), .format = QCOW2_FORMAT_QCOW1 },
+        { .size = sizeof(struct qcow2_options), .format = QCOW2_FORMAT_PROBE + 1 },
+        { .size = sizeof(struct qcow2_options), .flags = QCOW2_OPEN_VM_STATE },
+        { .size = sizeof(struct qcow2_options), .flags = QCOW2_OPEN_METADATA_CHAIN },
+        { .size = sizeof(struct qcow2_options), .reserved = 1 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct sample_source source;
+        struct qcow2_image *image;
+
+        sample_source_init(&source, sample.file, sample.file_bytes);
+        assert_int_equal(qcow2_open_source(&source.source, &wrong[i], &image, NULL),
+                         QCOW2_E_ARGUMENT);
+        assert_null(image);
+        assert_int_equal(source.closes, 1);
+        assert_int_equal(source.reads, 0);
+    }
+}
+
+static void a_raw_data_file_that_is_promised_must_be_there(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    sample_store(sample.file + 88, QCOW2_AUTOCLEAR_DATA_FILE_RAW, 8);
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), QCOW2_E_CORRUPT);
+    sample_store(sample.file + 88, 0, 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +267,8 @@ int main(void)
         cmocka_unit_test(no_refcount_table_is_refused_unless_for_metadata),
         cmocka_unit_test(null_arguments_are_argument_errors),
         cmocka_unit_test(failed_open_sets_the_image_to_null),
+        cmocka_unit_test(options_that_do_not_fit_together_are_an_argument_error),
+        cmocka_unit_test(a_raw_data_file_that_is_promised_must_be_there),
         cmocka_unit_test(every_call_takes_a_null_error),
     };
 

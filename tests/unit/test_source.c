@@ -242,6 +242,59 @@ static void malformed_source_is_not_called_at_all(void **state)
     assert_int_equal(source.closes + source.reads, 0);
 }
 
+static void raw_disk_needs_a_length_that_fits(void **state)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    options.format = QCOW2_FORMAT_RAW;
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.source.get_size = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, &options, &image, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(source.closes, 1);
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.size_told = INT64_MAX - 510;
+    assert_int_equal(qcow2_open_source(&source.source, &options, &image, NULL), QCOW2_E_CORRUPT);
+    assert_int_equal(source.closes, 1);
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.size_told = INT64_MAX - 511;
+    assert_int_equal(qcow2_open_source(&source.source, &options, &image, NULL), 0);
+    assert_true(qcow2_size(image) == (uint64_t)INT64_MAX - 511);
+    qcow2_close(image);
+}
+
+static void grant_beneath_wants_a_valid_list(void **state)
+{
+    struct qcow2_reference reference = { .size = sizeof reference, .name = "x", .referrer = "" };
+    struct qcow2_grant_directories none = { .size = sizeof none };
+    struct qcow2_source source;
+    int format = QCOW2_FORMAT_PROBE;
+
+    (void)state;
+    assert_int_equal(qcow2_grant_beneath(NULL, &reference, &source, &format, NULL),
+                     QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_grant_beneath(&none, &reference, &source, &format, NULL),
+                     QCOW2_E_REFERENCE);
+    none.size--;
+    assert_int_equal(qcow2_grant_beneath(&none, &reference, &source, &format, NULL),
+                     QCOW2_E_ARGUMENT);
+}
+
+static void ready_made_sources_want_somewhere_to_go(void **state)
+{
+    struct qcow2_source source;
+
+    (void)state;
+    assert_int_equal(qcow2_source_from_path(NULL, &source, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_source_from_path("/dev/null", NULL, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_source_from_fd(0, "x", 0, NULL, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_source_from_fd(-1, "x", 0, &source, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_source_from_memory("x", 1, NULL, NULL, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_source_from_memory(NULL, 1, NULL, &source, NULL), QCOW2_E_ARGUMENT);
+}
+
 static void source_struct_and_name_are_copied(void **state)
 {
     struct sample_source source;
@@ -307,6 +360,9 @@ int main(void)
         cmocka_unit_test(source_is_closed_once_when_open_fails),
         cmocka_unit_test(descriptor_keeps_its_offset),
         cmocka_unit_test(malformed_source_is_not_called_at_all),
+        cmocka_unit_test(raw_disk_needs_a_length_that_fits),
+        cmocka_unit_test(grant_beneath_wants_a_valid_list),
+        cmocka_unit_test(ready_made_sources_want_somewhere_to_go),
         cmocka_unit_test(source_struct_and_name_are_copied),
         cmocka_unit_test(source_without_a_size_is_read_as_far_as_its_clusters_are_whole),
         cmocka_unit_test(source_without_close_or_name_is_fine),

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: MIT */
+/* test_copy_system.c - a system that says no: calls that are interrupted, take little, fail, or are not
+ * known. Writing calls of the engine end here and never reach the system; what they are answered stands
+ * in a script, what they wrote in a buffer. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "copy/stream.h"
+#include "copy/target.h"
+#include "disk.h"
+
+enum { FILE_BYTES = 8 << 20, LOOKED_AT = 1 << 20, ALL = 1 << 30 };
+
+/* Answers in the order of the calls: the most that is taken, or a negative errno. After the last one
+ * everything is taken. */
+static struct {
+    int writes[8], fallocates[8], polls[8];
+    unsigned written, fallocated, polled; /* calls so far */
+    int modes[8];                         /* that fallocate was called with */
+    unsigned mutexes_left, threads_left;  /* how many may be made */
+    size_t taken;                         /* bytes, of streams */
+    unsigned char bytes[FILE_BYTES];
+} system_;
+
+/* All or nothing of the system comes from here. */
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&system_, 0, sizeof system_);
+    memset(system_.bytes, 0xAA, sizeof system_.bytes);
+    system_.mutexes_left = system_.threads_left = ALL;
+    return 0;
+}
+
+static ssize_t answer(const int *script, unsigned *calls, size_t count)
+{
+    int told = *calls < 8 ? script[*calls] : 0;
+
+    (*calls)++;
+    if (told < 0) {
+        errno = -told;
+        return -1;
+    }
+    return told == ALL ? 0 : told != 0 && (size_t)told < count ? told : (ssize_t)count;
+}
+
+ssize_t __wrap_write(int fd, const void *buf, size_t count);
+ssize_t __wrap_writev(int fd, const struct iovec *vector, int vectors);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t count, off_t off);
+ssize_t __wrap_pwrite64(int fd, const void *buf, size_t count, off_t off);
+int __wrap_fallocate(int fd, int mode, off_t off, off_t bytes);
+int __wrap_fallocate64(int fd, int mode, off_t off, off_t bytes);
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout);
+int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes);
+int __real_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *ctx);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *ctx);
+
+ssize_t __wrap_write(int fd, const void *buf, size_t count)
+{
+    ssize_t n;
+
+    (void)fd;
+    n = answer(system_.writes, &system_.written, count);
+    if (n > 0 && system_.taken + (size_t)n <= FILE_BYTES) {
+        memcpy(system_.bytes + system_.taken, buf, (size_t)n);
+    }
+    system_.taken += n > 0 ? (size_t)n : 0;
+    return n;
+}
+
+ssize_t __wrap_writev(int fd, const struct iovec *vector, int vectors)
+{
+    size_t count = 0;
+    ssize_t n;
+
+    (void)fd;
+    for (int i = 0; i < vectors; i++) {
+        for (size_t k = 0; k < vector[i].iov_len; k++) {
+            assert_int_equal(((const unsigned char *)vector[i].iov_base)[k], 0);
+        }
+        count += vector[i].iov_len;
+    }
+    n = answer(system_.writes, &system_.written, count);
+    system_.taken += n > 0 ? (size_t)n : 0;
+    return n;
+}
+
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t count, off_t off)
+{
+    ssize_t n = answer(system_.writes, &system_.written, count);
+
+    (void)fd;
+    if (n > 0) {
+        assert_true((size_t)off + (size_t)n <= FILE_BYTES);
+        memcpy(system_.bytes + off, buf, (size_t)n);
+    }
+    return n;
+}
+
+ssize_t __wrap_pwrite64(int fd, const void *buf, size_t count, off_t off)
+{
+    return __wrap_pwrite(fd, buf, count, off);
+}
+
+int __wrap_fallocate(int fd, int mode, off_t off, off_t bytes)
+{
+    unsigned call = system_.fallocated;
+    ssize_t n = answer(system_.fallocates, &system_.fallocated, 1);
+
+    (void)fd;
+    if (call < 8) {
+        system_.modes[call] = mode;
+    }
+    if (n < 0) {
+        return -1;
+    }
+    if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) {
+        memset(system_.bytes + off, 0, (size_t)bytes);
+    }
+    return 0;
+}
+
+int __wrap_fallocate64(int fd, int mode, off_t off, off_t bytes)
+{
+    return __wrap_fallocate(fd, mode, off, bytes);
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+    (void)timeout;
+    assert_int_equal(n, 1);
+    assert_int_equal(fds->events, POLLOUT);
+    return (int)answer(system_.polls, &system_.polled, 1);
+}
+
+int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes)
+{
+    if (system_.mutexes_left == 0) {
+        return ENOMEM;
+    }
+    system_.mutexes_left--;
+    return __real_pthread_mutex_init(mutex, attributes);
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *ctx)
+{
+    if (system_.threads_left == 0) {
+        return EAGAIN;
+    }
+    system_.threads_left--;
+    return __real_pthread_create(thread, attributes, start, ctx);
+}
+
+static void script(int *to, int a, int b, int c)
+{
+    to[0] = a;
+    to[1] = b;
+    to[2] = c;
+}
+
+static const unsigned char text[] = "everything, in order, once";
+enum { TEXT = sizeof text };
+
+static void a_stream_that_takes_little_gets_everything(void **state)
+{
+    (void)state;
+    script(system_.writes, 3, -EINTR, 5);
+    assert_int_equal(q2_stream_write(7, text, TEXT, NULL), 0);
+    assert_int_equal(system_.taken, TEXT);
+    assert_int_equal(system_.written, 4);
+    assert_memory_equal(system_.bytes, text, TEXT);
+}
+
+static void a_full_stream_is_waited_for(void **state)
+{
+    (void)state;
+    script(system_.writes, -EAGAIN, -EAGAIN, -EAGAIN);
+    script(system_.polls, 0, -EINTR, -EAGAIN);
+    assert_int_equal(q2_stream_write(7, text, TEXT, NULL), 0);
+    assert_int_equal(system_.polled, 3);
+    assert_memory_equal(system_.bytes, text, TEXT);
+}
+
+static void a_stream_that_cannot_be_waited_for_fails(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+
+    (void)state;
+    script(system_.writes, -EAGAIN, 0, 0);
+    script(system_.polls, -EINVAL, 0, 0);
+    assert_int_equal(q2_stream_write(7, text, TEXT, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, EINVAL);
+}
+
+static void a_stream_that_takes_nothing_fails(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+
+    (void)state;
+    script(system_.writes, 4, ALL, 0);
+    assert_int_equal(q2_stream_write(7, text, TEXT, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, EIO);
+}
+
+static void zeros_go_out_to_the_last_one(void **state)
+{
+    const uint64_t many = 10 * 1000 * 1000 + 1;
+
+    (void)state;
+    script(system_.writes, 1, 1000, -EINTR);
+    assert_int_equal(q2_stream_write(7, NULL, many, NULL), 0);
+    assert_int_equal(system_.taken, many);
+}
+
+/* A target whose writes end here: a file that allocates ahead, or a device. */
+static void make_target(struct q2_target *target, int kind)
+{
+    memset(target, 0, sizeof *target);
+    target->fd = 7;
+    target->kind = kind;
+    target->block_bytes = 4096;
+    target->least_zeros = 1;
+    atomic_init(&target->how, 0);
+    atomic_init(&target->reserving, kind == Q2_TARGET_FILE);
+    assert_int_equal(pthread_mutex_init(&target->turn, NULL), 0);
+}
+
+static void writes_to_a_file_are_gone_on_with(void **state)
+{
+    struct q2_target target;
+
+    (void)state;
+    make_target(&target, Q2_TARGET_FILE);
+    script(system_.writes, -EINTR, 5, 7);
+    assert_int_equal(q2_target_write(&target, text, TEXT, 100, NULL), 0);
+    assert_memory_equal(system_.bytes + 100, text, TEXT);
+    assert_int_equal(system_.bytes[99], 0xAA);
+    assert_int_equal(system_.bytes[100 + TEXT], 0xAA);
+    q2_target_deinit(&target);
+}
+
+static void a_write_that_fails_says_where(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct q2_target target;
+
+    (void)state;
+    make_target(&target, Q2_TARGET_FILE);
+    script(system_.writes, 4, -ENOSPC, 0);
+    assert_int_equal(q2_target_write(&target, text, TEXT, 100, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, ENOSPC);
+    assert_non_null(strstr(err.message, "0x68"));
+    script(system_.writes + 2, ALL, 0, 0);
+    assert_int_equal(q2_target_write(&target, text, TEXT, 100, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, EIO);
+    q2_target_deinit(&target);
+}
+
+static void reserving_is_given_up_when_it_fails(void **state)
+{
+    static unsigned char large[128 * 1024];
+    struct q2_target target;
+
+    (void)state;
+    make_target(&target, Q2_TARGET_FILE);
+    script(system_.fallocates, -EINTR, -ENOSPC, 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(q2_target_write(&target, large, sizeof large, 0, NULL), 0);
+    }
+    /* Interrupted is no answer; the second one is. */
+    assert_int_equal(system_.fallocated, 2);
+    assert_int_equal(q2_target_write(&target, large, 100, 0, NULL), 0);
+    q2_target_deinit(&target);
+}
+
+static void assert_zeros(size_t from, size_t to)
+{
+    for (size_t i = 0; i < LOOKED_AT; i++) {
+        assert_int_equal(system_.bytes[i], i >= from && i < to ? 0 : 0xAA);
+    }
+}
+
+static void zeros_are_made_by_the_best_way_that_works(void **state)
+{
+    struct q2_target target;
+
+    (void)state;
+    make_target(&target, Q2_TARGET_DEVICE);
+    assert_int_equal(q2_target_zero(&target, 100000, 1000, NULL), 0);
+    assert_zeros(1000, 101000);
+    assert_int_equal(system_.modes[0], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    /* Interrupted, then not known: the next way, and from now on. */
+    system_.fallocated = 0;
+    script(system_.fallocates, -EINTR, -EOPNOTSUPP, 0);
+    assert_int_equal(q2_target_zero(&target, 8192, 4096, NULL), 0);
+    assert_int_equal(system_.fallocated, 3);
+    assert_int_equal(system_.modes[1], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    assert_int_equal(system_.modes[2], FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE);
+    q2_target_deinit(&target);
+}
+
+static void zeros_are_written_where_no_command_works(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct q2_target target;
+
+    (void)state;
+    make_target(&target, Q2_TARGET_DEVICE);
+    script(system_.fallocates, -EOPNOTSUPP, -EOPNOTSUPP, 0);
+    assert_int_equal(q2_target_zero(&target, 300000, 5000, NULL), 0);
+    assert_zeros(5000, 305000);
+    assert_int_equal(system_.fallocated, 2);
+    assert_int_equal(q2_target_zero(&target, 8192, 0, NULL), 0);
+    assert_int_equal(system_.fallocated, 2); /* not asked again */
+    /* Each of the three parts may fail. */
+    for (unsigned call = 0; call < 3; call++) {
+        memset(system_.writes, 0, sizeof system_.writes);
+        system_.written = 0;
+        system_.writes[call] = -EIO;
+        assert_int_equal(q2_target_zero(&target, 8192, 100, &err), QCOW2_E_IO);
+        assert_int_equal(system_.written, call + 1);
+    }
+    q2_target_deinit(&target);
+}
+
+static void a_few_zeros_inside_a_block_are_just_written(void **state)
+{
+    struct q2_target target;
+
+    (void)state;
+    make_target(&target, Q2_TARGET_DEVICE);
+    assert_int_equal(q2_target_zero(&target, 10, 100, NULL), 0);
+    assert_zeros(100, 110);
+    assert_int_equal(system_.fallocated, 0);
+    q2_target_deinit(&target);
+}
+
+static void sparse_writing_passes_on_each_failure(void **state)
+{
+    static unsigned char mixed[5 * 4096];
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct q2_target target;
+
+    (void)state;
+    memset(mixed, 1, 4096);
+    memset(mixed + 3 * 4096, 1, 2 * 4096);
+    make_target(&target, Q2_TARGET_DEVICE);
+    assert_int_equal(q2_target_write_sparse(&target, mixed, sizeof mixed, 0, NULL), 0);
+    assert_memory_equal(system_.bytes, mixed, sizeof mixed);
+    for (unsigned call = 0; call < 2; call++) {
+        memset(system_.writes, 0, sizeof system_.writes);
+        system_.written = 0;
+        system_.writes[call] = -EIO;
+        assert_int_equal(q2_target_write_sparse(&target, mixed, sizeof mixed, 0, &err), QCOW2_E_IO);
+    }
+    atomic_store(&target.how, 2);
+    memset(system_.writes, 0, sizeof system_.writes);
+    system_.written = 0;
+    system_.writes[1] = -EIO; /* the zeros between */
+    assert_int_equal(q2_target_write_sparse(&target, mixed, sizeof mixed, 0, &err), QCOW2_E_IO);
+    assert_int_equal(system_.written, 2);
+    q2_target_deinit(&target);
+}
+
+static void a_file_that_cannot_change_its_length_is_an_error(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct q2_target target;
+    int fd = memfd_create("sealed", MFD_ALLOW_SEALING);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 100), 0);
+    assert_int_equal(q2_target_inspect(&target, fd, NULL), 0);
+    assert_int_equal(q2_target_prepare(&target, UINT64_C(1) << 63, false, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, EFBIG);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), 0);
+    assert_int_equal(q2_target_prepare(&target, 4096, false, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, EPERM);
+    q2_target_deinit(&target);
+    (void)close(fd);
+
+    fd = memfd_create("sealed", MFD_ALLOW_SEALING);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 100), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    assert_int_equal(q2_target_inspect(&target, fd, NULL), 0);
+    assert_int_equal(q2_target_prepare(&target, 4096, false, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, EPERM);
+    q2_target_deinit(&target);
+    (void)close(fd);
+}
+
+static int take(void *ctx, const void *buf, uint64_t count, uint64_t offset)
+{
+    (void)buf;
+    (void)offset;
+    *(uint64_t *)ctx += count;
+    return 0;
+}
+
+static void a_copy_goes_on_with_the_threads_there_are(void **state)
+{
+    struct qcow2_copy_options options = QCOW2_COPY_OPTIONS_INIT;
+    struct disk_source source = { 0 };
+    struct qcow2_image *image;
+    struct disk disk;
+
+    (void)state;
+    disk_build(&disk, 16, 4 * 1024 * 1024, disk_mixed);
+    image = disk_open(&disk, &source);
+    options.threads = 4;
+    for (unsigned threads = 0; threads < 3; threads++) {
+        uint64_t taken = 0;
+
+        system_.threads_left = threads;
+        assert_int_equal(qcow2_copy_to_callback(image, take, &taken, &options, NULL), 0);
+        assert_int_equal(taken, disk.size);
+        assert_int_equal(system_.threads_left, 0);
+    }
+    qcow2_close(image);
+    disk_free(&disk);
+}
+
+static void a_copy_without_a_lock_is_out_of_memory(void **state)
+{
+    struct qcow2_compare_result result = QCOW2_COMPARE_RESULT_INIT;
+    struct disk_source source = { 0 };
+    struct qcow2_image *image;
+    struct disk disk;
+    unsigned locks = 0;
+    int r, fd = disk_temporary_file();
+
+    (void)state;
+    disk_build(&disk, 16, 4 * 1024 * 1024, disk_mixed);
+    image = disk_open(&disk, &source);
+    do {
+        uint64_t taken = 0;
+
+        system_.mutexes_left = locks++;
+        r = qcow2_copy_to_callback(image, take, &taken, NULL, NULL);
+        assert_true(r == 0 || (r == QCOW2_E_NOMEM && taken == 0));
+    } while (r != 0);
+    assert_true(locks > 2);
+    locks = 0;
+    do {
+        system_.mutexes_left = locks++;
+        r = qcow2_copy_to_fd(image, fd, NULL, NULL);
+        assert_true(r == 0 || r == QCOW2_E_NOMEM);
+    } while (r != 0);
+    assert_true(locks > 2);
+    locks = 0;
+    do {
+        system_.mutexes_left = locks++;
+        r = qcow2_compare(image, image, NULL, &result, NULL);
+        assert_true(r == 0 || r == QCOW2_E_NOMEM);
+    } while (r != 0);
+    assert_true(locks > 2);
+    qcow2_close(image);
+    disk_free(&disk);
+    (void)close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_stream_that_takes_little_gets_everything, set_up),
+        cmocka_unit_test_setup(a_full_stream_is_waited_for, set_up),
+        cmocka_unit_test_setup(a_stream_that_cannot_be_waited_for_fails, set_up),
+        cmocka_unit_test_setup(a_stream_that_takes_nothing_fails, set_up),
+        cmocka_unit_test_setup(zeros_go_out_to_the_last_one, set_up),
+        cmocka_unit_test_setup(writes_to_a_file_are_gone_on_with, set_up),
+        cmocka_unit_test_setup(a_write_that_fails_says_where, set_up),
+        cmocka_unit_test_setup(reserving_is_given_up_when_it_fails, set_up),
+        cmocka_unit_test_setup(zeros_are_made_by_the_best_way_that_works, set_up),
+        cmocka_unit_test_setup(zeros_are_written_where_no_command_works, set_up),
+        cmocka_unit_test_setup(a_few_zeros_inside_a_block_are_just_written, set_up),
+        cmocka_unit_test_setup(sparse_writing_passes_on_each_failure, set_up),
+        cmocka_unit_test_setup(a_file_that_cannot_change_its_length_is_an_error, set_up),
+        cmocka_unit_test_setup(a_copy_goes_on_with_the_threads_there_are, set_up),
+        cmocka_unit_test_setup(a_copy_without_a_lock_is_out_of_memory, set_up),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
