@@ -33,7 +33,17 @@ def _is_sanitized(program):
         return False
 
 
+def _has_32_bits(program):
+    """What the fifth byte of an ELF file says."""
+    try:
+        with open(program, 'rb') as file:
+            return file.read(5) == b'\x7fELF\x01'
+    except OSError:
+        return False
+
+
 SANITIZED = _is_sanitized(PROBE)
+HAS_32_BITS = _has_32_bits(PROBE)
 
 
 def _limit_memory():
