@@ -180,7 +180,7 @@ void q2_copy_account(struct q2_copy *copy, uint64_t bytes)
     stop = copy->progress(copy->progress_ctx, done, copy->length);
 
     pthread_mutex_lock(&copy->lock);
-    copy->reporting = false;
+    copy->reporting = stop != 0; /* one who asked to stop is not asked again */
     copy->last_report_ns = now_ns();
     pthread_mutex_unlock(&copy->lock);
     if (stop != 0) {
