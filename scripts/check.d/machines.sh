@@ -4,6 +4,8 @@
 # (musl). All are cross builds in the sense of meson, described by files that are made here; the
 # libraries come from the directories that `scripts/setup machines` unpacks (scripts/sysroot).
 #
+# Each takes about a minute of two idle processors, s390x two; scripts/setup machines half a minute once.
+#
 # i386 runs by itself where the kernel can (any x86-64 one, as a rule), s390x under qemu's user-mode
 # emulation, musl as it is. QCOW2_MACHINES=full runs every image and tool test on each instead of those
 # that differ by machine: tables and their arithmetic, decoders, keys, what the tool prints.
@@ -57,6 +59,7 @@ behind_emulator() {
         chmod +x "$wrapped/$program"
     done
     build_dir=$wrapped
+    export QCOW2_EMULATED=1 # for the rest of this check, which runs in a shell of its own
 }
 
 # chosen_tests DIRECTORY EXPRESSION - those of its tests that pytest's -k chooses, or all.
@@ -84,7 +87,8 @@ check_i386() {
 
 add s390x "unit tests, and image tests, on a big-endian machine under emulation"
 check_s390x() {
-    local description emulator=qemu-s390x status=0 names timeout_multiplier=20
+    local description emulator=qemu-s390x status=0 names
+    local timeout_multiplier=20 # of an emulator; unit_tests sees it
     need s390x-linux-gnu-gcc qemu-s390x && have_machine s390x || return
     machine_file s390x s390x-linux-gnu s390x big /lib/ld64.so.1
     built s390x || return
@@ -97,7 +101,8 @@ check_s390x() {
     behind_emulator s390x
     chosen_tests tests/images "hostile_header or every_class or stream_is_read or tool_converts" || status=1
     chosen_tests tests/check "healthy" || status=1
-    chosen_tests tests/crypto "every_method" || status=1
+    # Keys are stretched by hundreds of thousands of rounds, which an emulator takes ten seconds for.
+    chosen_tests tests/crypto "256-xts-plain64-sha256 or cbc-plain-sha1 or ctr-essiv" || status=1
     return $status
 }
 

@@ -10,6 +10,7 @@ export TSAN_OPTIONS=exitcode=99:halt_on_error=1:second_deadlock_stack=1
 # One word for each test on standard output, so that they can be counted.
 export CMOCKA_MESSAGE_OUTPUT=TAP
 
+# shellcheck disable=SC2119,SC2120 # most run all of them
 # unit_tests [NAME...] - meson's tests of the build in $build_dir, or those named.
 unit_tests() {
     local status=0
