@@ -18,6 +18,10 @@ build_settings() {
         compiler=clang
         options=(--buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false)
         ;;
+    i386 | s390x)
+        compiler=cc options=(--cross-file "$description" --buildtype=release --werror)
+        ;;
+    musl) compiler=musl-gcc options=(--native-file "$description" --buildtype=release --werror) ;;
     esac
 }
 

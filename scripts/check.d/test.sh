@@ -10,7 +10,8 @@ export TSAN_OPTIONS=exitcode=99:halt_on_error=1:second_deadlock_stack=1
 # One word for each test on standard output, so that they can be counted.
 export CMOCKA_MESSAGE_OUTPUT=TAP
 
-# unit_tests - meson's tests of the build in $build_dir.
+# shellcheck disable=SC2119,SC2120 # most run all of them
+# unit_tests [NAME...] - meson's tests of the build in $build_dir, or those named.
 unit_tests() {
     local status=0
     # Sanitizers cannot place their shadow memory under every address space layout a kernel may pick.
@@ -18,23 +19,24 @@ unit_tests() {
     setarch -R true 2>/dev/null && fixed_layout=(setarch -R)
     rm -f "$build_dir/meson-logs/testlog.json"
     "${fixed_layout[@]}" meson test -C "$build_dir" --no-rebuild --print-errorlogs \
-        --timeout-multiplier 5 || status=1
+        --timeout-multiplier "${timeout_multiplier:-5}" "$@" || status=1
     # shellcheck disable=SC2046
     count $("$python" scripts/check.d/count.py "$build_dir/meson-logs/testlog.json")
     return $status
 }
 
-# pytest_of DIRECTORY - runs its tests on the build in $build_dir. One run for each directory, because
-# helper modules of the same name may stand beside the tests of two.
+# pytest_of DIRECTORY OPTION... - runs its tests on the build in $build_dir. One run for each directory,
+# because helper modules of the same name may stand beside the tests of two.
 pytest_of() {
-    local status=0 result options
-    result=$build_dir/pytest-$(basename "$1").xml
+    local status=0 result options directory=$1
+    shift
+    result=$build_dir/pytest-$(basename "$directory").xml
     options=(-q -ra --tb=short -p no:cacheprovider --junitxml="$result")
     need "$python" qemu-img qemu-io || return
     "$python" -c 'import xdist' 2>/dev/null && options+=(-n "$jobs")
     rm -f "$result"
     QCOW2_BUILD=$build_dir QCOW2_TOOL=$build_dir/qcow2 PYTHONDONTWRITEBYTECODE=1 \
-        "$python" -m pytest "${options[@]}" "$1" || status=1
+        "$python" -m pytest "${options[@]}" "$@" "$directory" || status=1
     # shellcheck disable=SC2046
     count $("$python" scripts/check.d/count.py "$result")
     return $status

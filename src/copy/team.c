@@ -184,7 +184,7 @@ void q2_copy_account(struct q2_copy *copy, uint64_t bytes)
     }
 
     pthread_mutex_lock(&copy->lock);
-    copy->reporting = false;
+    copy->reporting = stop != 0; /* one who asked to stop is not asked again */
     copy->last_report_ns = now_ns();
     pthread_mutex_unlock(&copy->lock);
 }

@@ -29,7 +29,7 @@ struct q2_copy {
     pthread_mutex_t lock; /* guards all that follows */
     uint64_t done_bytes;
     uint64_t last_report_ns;
-    bool reporting; /* somebody is inside progress() */
+    bool reporting; /* somebody is inside progress(), or asked to stop there */
     /* The failure that comes first in guest order of all that were met. Pieces are handed out in
      * that order and a piece once begun is finished, so this is the first bad place of the disk
      * however the threads ran. */

@@ -5,7 +5,7 @@ import pytest
 
 from clusters import CS, NOISE, TEXT, case, check, made_streams
 from streams import Raw, Reserved, Rle, deflate, skippable_frame, zstd_frame
-from tools import ROOT, probe
+from tools import HAS_32_BITS, ROOT, probe
 
 HALF = CS // 2
 A, B = TEXT[:HALF], NOISE[:HALF]
@@ -89,6 +89,8 @@ def test_zstd_stream_is_corrupt(written, name):
 @pytest.mark.parametrize('window_log', [28, 31])
 def test_zstd_window_does_not_matter_where_the_size_is_known(written, window_log):
     """A decoder that knows the size needs no window of its own; QEMU's takes it, so do we."""
+    if window_log > 30 and HAS_32_BITS:
+        pytest.skip('on 32 bits libzstd refuses a window of 2 GiB before it asks for the size')
     payload = zstd_frame(A + B, window_log=window_log, content_size=True)
     check(written(case(payload, zstd=True)), good=True)
 

@@ -33,7 +33,19 @@ def _is_sanitized(program):
         return False
 
 
+def _has_32_bits(program):
+    """What the fifth byte of an ELF file says."""
+    try:
+        with open(program, 'rb') as file:
+            return file.read(5) == b'\x7fELF\x01'
+    except OSError:
+        return False
+
+
 SANITIZED = _is_sanitized(PROBE)
+# Set where the programs run under an emulator, which takes time and memory of its own.
+EMULATED = 'QCOW2_EMULATED' in os.environ
+HAS_32_BITS = _has_32_bits(PROBE)
 
 
 def _limit_memory():
@@ -124,8 +136,8 @@ def probe(path, reads=(), flags=()):
     for offset, length in reads:
         command += ['--read', f'{offset}:{length}']
     done = subprocess.run([*command, str(path)], stdin=subprocess.DEVNULL, capture_output=True,
-                          timeout=TIMEOUT_SECONDS * (10 if SANITIZED else 1),
-                          preexec_fn=None if SANITIZED else _limit_memory)
+                          timeout=TIMEOUT_SECONDS * (10 if SANITIZED or EMULATED else 1),
+                          preexec_fn=None if SANITIZED or EMULATED else _limit_memory)
     assert done.returncode == 0, f'probe died ({done.returncode}): {done.stderr.decode()}'
     assert not done.stderr, f'the library printed: {done.stderr.decode()}'
     raw = json.loads(done.stdout)

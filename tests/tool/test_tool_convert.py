@@ -135,15 +135,16 @@ def test_symbolic_links_are_followed(images, raw, tmp_path, exists):
     assert sorted(os.listdir(tmp_path / 'elsewhere')) == ['target', 'two']
 
 
+# What the system says is in the words of the C library, glibc's or musl's, which begin differently.
 def test_symbolic_link_to_itself_is_refused(images, tmp_path):
     (tmp_path / 'loop').symlink_to('loop')
-    fails_in_one_line(run('convert', images['v3'], tmp_path / 'loop'), 'loop', 'symbolic links')
+    fails_in_one_line(run('convert', images['v3'], tmp_path / 'loop'), 'loop', 'ymbolic link')
 
 
 def test_long_names(images, tmp_path):
     good('convert', images['v3'], tmp_path / ('n' * 255))
     assert os.listdir(tmp_path) == ['n' * 255]
-    fails_in_one_line(run('convert', images['v3'], tmp_path / ('n' * 256)), 'File name too long')
+    fails_in_one_line(run('convert', images['v3'], tmp_path / ('n' * 256)), 'ame too long')
 
 
 def test_relative_name(images, raw, tmp_path):
