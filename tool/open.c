@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* open.c - opening the image a command was given, and naming its files afterwards.
  * The one place where shared options become options of the library, and where a refusal to open
- * becomes advice. */
+ * becomes advice. With the last image the
+ * door is closed: nothing more can be opened (confine.h). */
 #include "open.h"
 
 #include <stdio.h>
 
+#include "confine.h"
 #include "keys.h"
 #include "report.h"
 #include "signals.h"
@@ -70,8 +72,12 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     struct qcow2_image *image = NULL;
     struct qcow2_source source;
     struct grants grants;
+    const struct confinement alone = { .common = common, .images = &path, .image_count = 1 };
     int r;
 
+    if (!confine(&alone)) {
+        return NULL;
+    }
     if (!grants_begin(&grants, path, common)) {
         report(path, "out of memory");
         return NULL;
@@ -102,6 +108,10 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
         report_failure(path, &err, &grants, common);
     }
     grants_end(&grants);
+    if (!confine_opened()) {
+        qcow2_close(image);
+        return NULL;
+    }
     return image;
 }
 

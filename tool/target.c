@@ -3,12 +3,16 @@
  * Knows file systems; must not know how the bytes get there.
  *
  * A file is written under a name nobody can guess in the directory of its final name, and renamed
- * over it at the end: whoever looks sees the old file or the whole new one. */
+ * over it at the end: whoever looks sees the old file or the whole new one. The name begins with a dot
+ * and ends in ".part", so that what a kill -9 or a power cut leaves is known for what it is. (A file
+ * without any name, O_TMPFILE, would leave nothing; but it cannot replace a file, many file systems
+ * have none, and nobody could see how far it is.) */
 #include "target.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +21,7 @@
 #include <unistd.h>
 
 #include "report.h"
+#include "sandbox.h"
 #include "signals.h"
 
 #define MAX_LINKS 40 /* as Linux itself follows */
@@ -105,12 +110,19 @@ static char *resolve(const char *path)
     return NULL;
 }
 
-static bool open_directory(struct target *target)
+/* Without its directory. */
+static const char *final_name(const struct target *target)
+{
+    const char *slash = strrchr(target->final_path, '/');
+
+    return slash != NULL ? slash + 1 : target->final_path;
+}
+
+static bool open_directory(struct target *target, bool sync)
 {
     char *slash = strrchr(target->final_path, '/');
 
-    target->final_name = slash != NULL ? slash + 1 : target->final_path;
-    if (target->final_name[0] == '\0') {
+    if (final_name(target)[0] == '\0') {
         report(target->path, "names a directory, not a file");
         return false;
     }
@@ -127,57 +139,70 @@ static bool open_directory(struct target *target)
         report_errno(target->path, errno, "cannot open its directory");
         return false;
     }
+    if (sync) {
+        target->sync_fd = openat(target->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (target->sync_fd < 0) {
+            report_errno(target->path, errno, "its directory cannot be flushed to the medium");
+            return false;
+        }
+    }
     return true;
 }
 
-static bool open_temporary(struct target *target)
+/* 0, or an errno value. */
+static int open_temporary(struct target *target)
 {
     /* A file that replaces another one is nobody else's to read until it has that one's mode. */
-    mode_t mode = target->replaces ? 0600 : 0666;
+    mode_t mode = target->exists ? 0600 : 0666;
+    const char *final = final_name(target);
+    char temporary[256];
     uint64_t random;
+    int failed = EEXIST;
 
-    for (int i = 0; i < 16; i++) {
-        if (getentropy(&random, sizeof random) != 0) {
-            break;
-        }
-        snprintf(target->temporary_name, sizeof target->temporary_name, ".%.200s.%016" PRIx64,
-                 target->final_name, random);
-        signals_unlink(target->directory_fd, target->temporary_name);
-        target->fd = openat(target->directory_fd, target->temporary_name,
-                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-        if (target->fd >= 0) {
-            return true;
-        }
-        if (errno != EEXIST) {
-            break;
-        }
+    if (strlen(final) > NAME_MAX) {
+        return ENAMETOOLONG;
     }
-    report_errno(target->path, errno, "cannot create a file in its directory");
-    return false;
+    for (int i = 0; i < 16 && failed == EEXIST; i++) {
+        if (getentropy(&random, sizeof random) != 0) {
+            return errno;
+        }
+        snprintf(temporary, sizeof temporary, ".%.200s.%016" PRIx64 ".part", final, random);
+        signals_unlink(-1, NULL);
+        pinned_destroy(&target->names);
+        if (!pinned_create(&target->names, temporary, final)) {
+            return ENOMEM;
+        }
+        signals_unlink(target->directory_fd, target->names.temporary);
+        target->fd = openat(target->directory_fd, target->names.temporary,
+                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+        failed = target->fd < 0 ? errno : 0;
+    }
+    return failed;
 }
 
-static bool open_file(struct target *target, const struct stat *existing)
+static bool open_file(struct target *target, bool sync)
 {
+    int failed;
+
     target->kind = TARGET_FILE;
-    if (existing != NULL) {
-        /* Renaming needs no permission on the file itself; overwriting it does. */
-        if (faccessat(AT_FDCWD, target->path, W_OK, AT_EACCESS) != 0) {
-            report_errno(target->path, errno, "cannot be overwritten");
-            return false;
-        }
-        target->replaces = true;
-        target->owner = existing->st_uid;
-        target->group = existing->st_gid;
-        target->mode = existing->st_mode & 0777;
+    /* Renaming needs no permission on the file itself; overwriting it does. */
+    if (target->exists && faccessat(AT_FDCWD, target->path, W_OK, AT_EACCESS) != 0) {
+        report_errno(target->path, errno, "cannot be overwritten");
+        return false;
     }
     target->final_path = resolve(target->path);
-    return target->final_path != NULL && open_directory(target) && open_temporary(target);
+    if (target->final_path == NULL || !open_directory(target, sync)) {
+        return false;
+    }
+    failed = open_temporary(target);
+    if (failed != 0) {
+        report_errno(target->path, failed, "cannot create a file in its directory");
+    }
+    return failed == 0;
 }
 
-static bool open_device(struct target *target, uint64_t bytes)
+static bool open_device(struct target *target)
 {
-    off_t end;
-
     target->kind = TARGET_DEVICE;
     /* On a block device O_EXCL asks the kernel to fail if it is mounted or otherwise in use. */
     target->fd = open(target->path, O_RDWR | O_EXCL | O_CLOEXEC);
@@ -187,7 +212,75 @@ static bool open_device(struct target *target, uint64_t bytes)
         } else {
             report_errno(target->path, errno, "cannot open the device");
         }
+    }
+    return target->fd >= 0;
+}
+
+static bool open_stream(struct target *target)
+{
+    target->kind = TARGET_STREAM;
+    target->fd = open(target->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    if (target->fd < 0) {
+        report_errno(target->path, errno, "cannot open for writing");
+    }
+    return target->fd >= 0;
+}
+
+static bool open_existing(struct target *target, bool sync)
+{
+    switch (target->before.st_mode & S_IFMT) {
+    case S_IFREG:
+        return open_file(target, sync);
+    case S_IFBLK:
+        return open_device(target);
+    case S_IFCHR:
+    case S_IFIFO:
+        return open_stream(target);
+    case S_IFDIR:
+        report(target->path, "is a directory");
         return false;
+    default:
+        report(target->path, "is neither a file nor a device nor a pipe");
+        return false;
+    }
+}
+
+bool target_open(struct target *target, const char *path, bool sync)
+{
+    bool opened;
+
+    memset(target, 0, sizeof *target);
+    target->path = path;
+    target->fd = -1;
+    target->directory_fd = -1;
+    target->sync_fd = -1;
+    target->exists = stat(path, &target->before) == 0;
+    if (target->exists) {
+        opened = open_existing(target, sync);
+    } else if (errno == ENOENT) {
+        opened = open_file(target, sync);
+    } else {
+        report_errno(path, errno, "cannot be written");
+        return false;
+    }
+    if (!opened) {
+        target_abandon(target);
+    }
+    return opened;
+}
+
+bool target_is_fit(const struct target *target, const struct qcow2_image *image,
+                   const char *image_path)
+{
+    uint64_t bytes = qcow2_size(image);
+    off_t end;
+
+    if (target->exists && belongs_to_image(&target->before, image, image_path)) {
+        report(target->path, "is a file of the image itself, which is never overwritten");
+        return false;
+    }
+    if (target->kind != TARGET_DEVICE) {
+        return true;
     }
     end = lseek(target->fd, 0, SEEK_END);
     if (end < 0) {
@@ -202,63 +295,15 @@ static bool open_device(struct target *target, uint64_t bytes)
     return true;
 }
 
-static bool open_stream(struct target *target)
+void target_confine(const struct target *target)
 {
-    target->kind = TARGET_STREAM;
-    /* A pipe may take for ever to open or to be read, and leaves nothing to clean up. */
-    signals_exit_at_once();
-    target->fd = open(target->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
-    if (target->fd < 0) {
-        report_errno(target->path, errno, "cannot open for writing");
-    }
-    return target->fd >= 0;
-}
+    const struct syscalls_commit commit = { .directory_fd = target->directory_fd,
+                                            .names = &target->names,
+                                            .file_fd = target->fd };
 
-static bool open_existing(struct target *target, const struct stat *info, uint64_t bytes)
-{
-    switch (info->st_mode & S_IFMT) {
-    case S_IFREG:
-        return open_file(target, info);
-    case S_IFBLK:
-        return open_device(target, bytes);
-    case S_IFCHR:
-    case S_IFIFO:
-        return open_stream(target);
-    case S_IFDIR:
-        report(target->path, "is a directory");
-        return false;
-    default:
-        report(target->path, "is neither a file nor a device nor a pipe");
-        return false;
+    if (target->kind == TARGET_FILE) {
+        sandbox_allow_commit(&commit);
     }
-}
-
-bool target_open(struct target *target, const char *path, uint64_t bytes,
-                 const struct qcow2_image *image, const char *image_path)
-{
-    struct stat info;
-    bool opened;
-
-    memset(target, 0, sizeof *target);
-    target->path = path;
-    target->fd = -1;
-    target->directory_fd = -1;
-    if (stat(path, &info) == 0) {
-        if (belongs_to_image(&info, image, image_path)) {
-            report(path, "is a file of the image itself, which is never overwritten");
-            return false;
-        }
-        opened = open_existing(target, &info, bytes);
-    } else if (errno == ENOENT) {
-        opened = open_file(target, NULL);
-    } else {
-        report_errno(path, errno, "cannot be written");
-        return false;
-    }
-    if (!opened) {
-        target_abandon(target);
-    }
-    return opened;
 }
 
 static void release(struct target *target)
@@ -267,9 +312,19 @@ static void release(struct target *target)
     if (target->directory_fd >= 0) {
         close(target->directory_fd);
     }
+    if (target->sync_fd >= 0) {
+        close(target->sync_fd);
+    }
+    pinned_destroy(&target->names);
     free(target->final_path);
     target->directory_fd = -1;
+    target->sync_fd = -1;
     target->final_path = NULL;
+}
+
+static void remove_temporary(const struct target *target)
+{
+    unlinkat(target->directory_fd, target->names.temporary, 0);
 }
 
 void target_abandon(struct target *target)
@@ -277,7 +332,7 @@ void target_abandon(struct target *target)
     if (target->fd >= 0) {
         close(target->fd);
         if (target->kind == TARGET_FILE) {
-            unlinkat(target->directory_fd, target->temporary_name, 0);
+            remove_temporary(target);
         }
     }
     target->fd = -1;
@@ -288,14 +343,14 @@ void target_abandon(struct target *target)
  * owner; for others the new file is their own, as it is with every program that replaces files. */
 static bool keep_owner_and_mode(const struct target *target)
 {
-    if (!target->replaces) {
+    if (!target->exists) {
         return true;
     }
-    if (geteuid() == 0 && fchown(target->fd, target->owner, target->group) != 0) {
+    if (geteuid() == 0 && fchown(target->fd, target->before.st_uid, target->before.st_gid) != 0) {
         report_errno(target->path, errno, "cannot keep the owner of the file it replaces");
         return false;
     }
-    if (fchmod(target->fd, target->mode) != 0) {
+    if (fchmod(target->fd, target->before.st_mode & 0777) != 0) {
         report_errno(target->path, errno, "cannot keep the mode of the file it replaces");
         return false;
     }
@@ -318,28 +373,23 @@ static bool close_target(struct target *target)
 /* The rename itself is on the medium once the directory is. */
 static bool sync_directory(const struct target *target)
 {
-    int fd = openat(target->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool done = fd >= 0 && fsync(fd) == 0;
-
-    if (!done) {
+    if (fsync(target->sync_fd) != 0) {
         report_errno(target->path, errno, "flushing its directory to the medium failed");
+        return false;
     }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return done;
+    return true;
 }
 
 static bool commit_file(struct target *target, bool sync)
 {
     if (!keep_owner_and_mode(target) || !close_target(target)) {
-        unlinkat(target->directory_fd, target->temporary_name, 0);
+        remove_temporary(target);
         return false;
     }
-    if (renameat(target->directory_fd, target->temporary_name, target->directory_fd,
-                 target->final_name) != 0) {
+    if (renameat(target->directory_fd, target->names.temporary, target->directory_fd,
+                 target->names.final) != 0) {
         report_errno(target->path, errno, "the finished file cannot be given its name");
-        unlinkat(target->directory_fd, target->temporary_name, 0);
+        remove_temporary(target);
         return false;
     }
     signals_unlink(-1, NULL);
