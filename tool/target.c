@@ -42,26 +42,54 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Compares with every file of the chain. A file that cannot be looked at any more cannot be
- * compared. */
-static bool belongs_to_image(const struct stat *file, const struct qcow2_image *image,
-                             const char *image_path)
+/* What `name`, said by the file `path`, leads to; NULL without memory. */
+static char *join_name(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t directory = slash != NULL && name[0] != '/' ? (size_t)(slash - path) + 1 : 0;
+    size_t count = strlen(name) + 1;
+    char *joined = malloc(directory + count);
+
+    if (joined != NULL) {
+        memcpy(joined, path, directory);
+        memcpy(joined + directory, name, count);
+    }
+    return joined;
+}
+
+/* A file that cannot be looked at any more cannot be compared. */
+static bool is_named(const struct stat *file, const char *path)
 {
     struct stat other;
 
-    if (stat(image_path, &other) == 0 && same_file(file, &other)) {
-        return true;
-    }
-    for (int depth = 1;; depth++) {
-        struct qcow2_info info = QCOW2_INFO_INIT;
+    return stat(path, &other) == 0 && same_file(file, &other);
+}
 
-        if (qcow2_get_info(image, depth, &info, NULL) < 0) {
-            return false;
-        }
-        if (stat(info.source_name, &other) == 0 && same_file(file, &other)) {
+/* Its data file; nothing is overwritten when there is no memory to compare. */
+static bool is_data_file(const struct stat *file, const char *path, const char *name)
+{
+    char *joined = join_name(path, name);
+    bool is = joined == NULL || is_named(file, joined);
+
+    free(joined);
+    return is;
+}
+
+/* Compares with every file of the chain, data files included. */
+static bool belongs_to_image(const struct stat *file, const struct qcow2_image *image,
+                             const char *image_path)
+{
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    for (int depth = 0; qcow2_get_info(image, depth, &info, NULL) == 0; depth++) {
+        const char *path = depth == 0 ? image_path : info.source_name;
+
+        if (is_named(file, path) ||
+            (info.data_file != NULL && is_data_file(file, path, info.data_file))) {
             return true;
         }
     }
+    return false;
 }
 
 bool target_is_image(int fd, const struct qcow2_image *image, const char *image_path)
@@ -69,21 +97,6 @@ bool target_is_image(int fd, const struct qcow2_image *image, const char *image_
     struct stat file;
 
     return fstat(fd, &file) == 0 && belongs_to_image(&file, image, image_path);
-}
-
-/* What `link`, found at `path`, points at; NULL without memory. */
-static char *join_link(const char *path, const char *link)
-{
-    const char *slash = strrchr(path, '/');
-    size_t directory = slash != NULL && link[0] != '/' ? (size_t)(slash - path) + 1 : 0;
-    size_t count = strlen(link) + 1;
-    char *joined = malloc(directory + count);
-
-    if (joined != NULL) {
-        memcpy(joined, path, directory);
-        memcpy(joined + directory, link, count);
-    }
-    return joined;
 }
 
 /* Follows symbolic links at the end of `path`, also one whose target does not exist yet: the file
@@ -101,7 +114,7 @@ static char *resolve(const char *path)
             return current; /* no link; if there is worse to say, opening will say it */
         }
         link[count] = '\0';
-        next = join_link(current, link);
+        next = join_name(current, link);
         free(current);
         current = next;
     }
