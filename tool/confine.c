@@ -47,7 +47,7 @@ static void allow_openssl(int which, const char *tail)
 
     if (count > 0 && count + strlen(tail) < sizeof path) {
         memcpy(path, from + 1, count);
-        strcpy(path + count, tail);
+        memcpy(path + count, tail, strlen(tail) + 1);
         sandbox_allow_reading(path);
     }
 }

@@ -32,7 +32,7 @@
 #endif
 
 static struct {
-    enum sandbox_mode mode;
+    int mode; /* enum sandbox_mode */
     struct landlock landlock;
     bool has_commit;
     struct syscalls_commit commit;
@@ -46,7 +46,7 @@ void sandbox_init(int exit_code)
     sandbox.exit_code = exit_code;
 }
 
-void sandbox_begin(enum sandbox_mode mode)
+void sandbox_begin(int mode)
 {
     sandbox.mode = mode;
 #ifndef SANDBOX_DISABLED

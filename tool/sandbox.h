@@ -16,9 +16,9 @@ enum sandbox_mode {
 /* The exit code when the sandbox has to stop the program. */
 void sandbox_init(int exit_code);
 
-/* In this order: begin, what is to be allowed, enter. `commit` is what finishing the output takes, NULL:
+/* In this order: begin (enum sandbox_mode), what is to be allowed, enter. `commit` is what finishing the output takes, NULL:
  * there is none; it is copied, but its names must live as long as the program. */
-void sandbox_begin(enum sandbox_mode mode);
+void sandbox_begin(int mode);
 void sandbox_allow_reading(const char *path); /* and all beneath it */
 void sandbox_allow_commit(const struct syscalls_commit *commit);
 
