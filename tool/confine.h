@@ -24,7 +24,7 @@ struct confinement {
  * nothing. False after a report. */
 bool confine(const struct confinement *needs);
 
-/* An image has been opened, or cannot be. After the last one nothing more can be opened (the second
+/* An image has been opened, or cannot be. After the last one nothing else can be opened (the second
  * stage). False after a report. */
 bool confine_opened(void);
 

@@ -85,6 +85,13 @@ void landlock_allow_reading(struct landlock *landlock, const char *path)
     close(fd);
 }
 
+void landlock_allow_reopening(struct landlock *landlock, int fd)
+{
+    if (landlock->fd >= 0) {
+        allow(landlock, fd, LANDLOCK_ACCESS_FS_READ_FILE);
+    }
+}
+
 void landlock_allow_renaming(struct landlock *landlock, int directory_fd)
 {
     if (landlock->fd >= 0) {
@@ -121,6 +128,12 @@ void landlock_allow_reading(struct landlock *landlock, const char *path)
 {
     (void)landlock;
     (void)path;
+}
+
+void landlock_allow_reopening(struct landlock *landlock, int fd)
+{
+    (void)landlock;
+    (void)fd;
 }
 
 void landlock_allow_renaming(struct landlock *landlock, int directory_fd)

@@ -19,6 +19,9 @@ bool landlock_begin(struct landlock *landlock);
  * passed over. */
 void landlock_allow_reading(struct landlock *landlock, const char *path);
 
+/* The file behind the descriptor may be opened for reading once more. */
+void landlock_allow_reopening(struct landlock *landlock, int fd);
+
 /* Files may appear in and disappear from the directory and those beneath it: what a rename is. */
 void landlock_allow_renaming(struct landlock *landlock, int directory_fd);
 

@@ -2,7 +2,7 @@
 /* open.c - opening the image a command was given, and naming its files afterwards.
  * The one place where shared options become options of the library, and where a refusal to open
  * becomes advice. With the last image the
- * door is closed: nothing more can be opened (confine.h). */
+ * door is closed: nothing else can be opened (confine.h). */
 #include "open.h"
 
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "confine.h"
 #include "keys.h"
 #include "report.h"
+#include "sandbox.h"
 #include "signals.h"
 
 /* What can be done about a failure, as the end of a sentence; NULL: nothing that is known here. */
@@ -94,6 +95,7 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     options.get_key_ctx = common->keys;
     r = qcow2_source_from_path(path, &source, &err);
     if (r == 0) {
+        sandbox_allow_reopening(source.get_fd(source.ctx));
         if (files_ret != NULL) {
             layer_files_add(files_ret, 0, &source);
         }

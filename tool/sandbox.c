@@ -31,12 +31,17 @@
 #endif
 #endif
 
+/* A chain of the greatest length, each file with a data file, twice. More are not asked for holes. */
+#define REOPENED_MAX 1024
+
 static struct {
     int mode; /* enum sandbox_mode */
     struct landlock landlock;
     bool has_commit;
     struct syscalls_commit commit;
     int exit_code;
+    int reopened[REOPENED_MAX];
+    size_t reopened_count;
     bool files;    /* Landlock is in force */
     bool syscalls; /* seccomp is in force */
 } sandbox = { .landlock = { -1, 0 }, .exit_code = 1 };
@@ -66,6 +71,13 @@ void sandbox_allow_commit(const struct syscalls_commit *commit)
     sandbox.has_commit = true;
     sandbox.commit = *commit;
     landlock_allow_renaming(&sandbox.landlock, commit->directory_fd);
+}
+
+void sandbox_allow_reopening(int fd)
+{
+    if (fd >= 0 && sandbox.reopened_count < REOPENED_MAX) {
+        sandbox.reopened[sandbox.reopened_count++] = fd;
+    }
 }
 
 #if defined(__linux__) && !defined(SANDBOX_DISABLED)
@@ -161,13 +173,17 @@ bool sandbox_seal(void)
     bool files = false;
     bool syscalls;
 
-    /* Another layer of Landlock, which allows no file: that holds without seccomp too. */
+    /* Another layer of Landlock, which allows no file but those that are open already. (A descriptor
+     * that has been closed since gives no rule, or that of another file which is open.) */
     if (sandbox.files && landlock_begin(&landlock)) {
+        for (size_t i = 0; i < sandbox.reopened_count; i++) {
+            landlock_allow_reopening(&landlock, sandbox.reopened[i]);
+        }
         if (sandbox.has_commit) {
             landlock_allow_renaming(&landlock, sandbox.commit.directory_fd);
         }
         files = landlock_enforce(&landlock);
     }
-    syscalls = sandbox.syscalls && syscalls_seal();
+    syscalls = sandbox.syscalls && syscalls_seal(files);
     return complete(files, syscalls);
 }

@@ -26,7 +26,11 @@ void sandbox_allow_commit(const struct syscalls_commit *commit);
  * reading. False after a report: required, and cannot be had. */
 bool sandbox_enter(void);
 
-/* Second stage, once everything is open: nothing more can be opened. False after a report. */
+/* The file behind `fd` is one of an image. The library opens such files anew, from their descriptors, to
+ * ask for holes without moving anybody's file offset; that stays possible. */
+void sandbox_allow_reopening(int fd);
+
+/* Second stage, once everything is open: nothing else can be opened. False after a report. */
 bool sandbox_seal(void);
 
 #endif

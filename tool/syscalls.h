@@ -20,7 +20,8 @@ struct syscalls_commit {
  * `landlocked`: Landlock guards what cannot be seen here. False: not built in, or the kernel refuses. */
 bool syscalls_restrict(const struct syscalls_commit *commit, bool landlocked);
 
-/* And from here on no file is opened at all (EACCES), and no memory becomes executable. */
-bool syscalls_seal(void);
+/* And from here on no memory becomes executable, and no file is opened at all (EACCES); with `landlocked`
+ * those that Landlock has been told to allow still are. */
+bool syscalls_seal(bool landlocked);
 
 #endif

@@ -4,7 +4,7 @@
  * sandbox stopped the program. 77: there is no sandbox here.
  *
  * Knows the sandbox's stages as the tool uses them; must not know what ought to come out. DIRECTORY has
- * files "file" and "temporary"; the conversion that is let through renames "temporary" to "final". */
+ * files "file", "image" and "temporary", of which "image" is open; the conversion that is let through renames "temporary" to "final". */
 #ifdef __linux__
 #include <errno.h>
 #include <fcntl.h>
@@ -30,11 +30,29 @@
 
 static int directory = -1;
 static int file = -1; /* of "temporary", open for writing */
+static int image = -1;
 static struct pinned_names names;
 
 static long try_reading_inside(void)
 {
     return openat(directory, "file", O_RDONLY);
+}
+
+/* As the library does, to ask for holes. */
+static long try_reopening_the_image(void)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", image);
+    return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
+static long try_reopening_for_writing(void)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", image);
+    return open(path, O_RDWR);
 }
 
 static long try_reading_outside(void)
@@ -282,6 +300,8 @@ static const struct {
     const char *name;
     long (*function)(void);
 } attempts[] = { ATTEMPT(reading_inside),
+                 ATTEMPT(reopening_the_image),
+                 ATTEMPT(reopening_for_writing),
                  ATTEMPT(reading_outside),
                  ATTEMPT(listing_outside),
                  ATTEMPT(looking_at_names),
@@ -353,6 +373,7 @@ static bool enter(const char *stage, const char *path)
     sandbox_begin(SANDBOX_REQUIRE);
     sandbox_allow_reading(path);
     sandbox_allow_commit(&commit);
+    sandbox_allow_reopening(image);
     return sandbox_enter() && (strcmp(stage, "sealed") != 0 || sandbox_seal());
 }
 
@@ -364,8 +385,9 @@ int main(int argc, char **argv)
         }
         directory = open(argv[1], O_PATH | O_DIRECTORY);
         file = openat(directory, "temporary", O_RDWR);
-        if (file < 0 || !pinned_create(&names, "temporary", "final") || names.end == 0 ||
-            !enter(argv[2], argv[1])) {
+        image = openat(directory, "image", O_RDONLY);
+        if (file < 0 || image < 0 || !pinned_create(&names, "temporary", "final") ||
+            names.end == 0 || !enter(argv[2], argv[1])) {
             return 77;
         }
         if (attempts[i].function() >= 0) {
