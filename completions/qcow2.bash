@@ -6,8 +6,8 @@ _qcow2()
     local current=${COMP_WORDS[COMP_CWORD]}
     local previous=${COMP_WORDS[COMP_CWORD - 1]}
     local commands="info map convert cat digest check compare explain vet help"
-    local common="--format --allow --no-backing --zeros-past-end --cache-size --stats --quiet
-        --force-share --help"
+    local common="--format --allow --no-backing --zeros-past-end --cache-size --stats --no-sandbox
+        --require-sandbox --quiet --force-share --help"
     local disk="--snapshot --key-file"
     local options outputs command=${COMP_WORDS[1]}
 

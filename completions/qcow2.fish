@@ -25,6 +25,8 @@ complete -c qcow2 -n "$reading" -l zeros-past-end -d 'Read zeros past the end of
 complete -c qcow2 -n "$reading" -l cache-size -x -d 'Memory for decompressed clusters'
 complete -c qcow2 -n "$any" -l stats -d 'Print counters when done'
 complete -c qcow2 -n "$any" -l stats=json -d 'Print counters as JSON when done'
+complete -c qcow2 -n "$any" -l no-sandbox -d 'Keep rights that are not needed'
+complete -c qcow2 -n "$any" -l require-sandbox -d 'Fail without a whole sandbox'
 complete -c qcow2 -n "$any" -s q -l quiet -d 'Print no progress'
 complete -c qcow2 -n "$any" -s U -l force-share -d 'Take no lock; always so'
 complete -c qcow2 -n "$any" -s h -l help -d 'Print help'

@@ -13,6 +13,7 @@
 #include "help.h"
 #include "keys.h"
 #include "report.h"
+#include "sandbox.h"
 #include "size.h"
 #include "suggest.h"
 
@@ -24,6 +25,8 @@ enum common_id {
     ID_ZEROS_PAST_END,
     ID_CACHE_SIZE,
     ID_STATS,
+    ID_NO_SANDBOX,
+    ID_REQUIRE_SANDBOX,
 };
 
 static const struct arg_option common_table[] = {
@@ -51,6 +54,11 @@ static const struct arg_option common_table[] = {
     { ID_STATS, "stats", "[=human|json]",
       "when done, print the counters of the library on standard error; in JSON with =json or "
       "--output=json" },
+    { ID_NO_SANDBOX, "no-sandbox", NULL,
+      "do not give up the rights that reading an image does not need" },
+    { ID_REQUIRE_SANDBOX, "require-sandbox", NULL,
+      "fail, with nothing read, where the system cannot take all of these rights away; by default "
+      "as many are given up as it can take" },
     { 'q', "quiet", NULL, "print no progress, only results and errors" },
     { 'U', "force-share", NULL,
       "accepted for qemu-img's sake and always so: no lock is taken, a running machine may be "
@@ -254,6 +262,12 @@ static bool take_common(struct args *args, int id)
         common->stats_style = -1;
         return args->value == NULL ||
                read_style(args, "human|json", args->value, &common->stats_style);
+    case ID_NO_SANDBOX:
+        common->sandbox = SANDBOX_OFF;
+        return true;
+    case ID_REQUIRE_SANDBOX:
+        common->sandbox = SANDBOX_REQUIRE;
+        return true;
     case 'f':
         return args_format(args, &common->format);
     case 'q':

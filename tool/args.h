@@ -45,6 +45,7 @@ struct common_options {
     struct keys *keys;    /* of the encrypted files; never NULL */
     uint64_t cache_bytes; /* cluster_cache_bytes of struct qcow2_options */
     int output;           /* enum output_style; OUTPUT_HUMAN without --output */
+    int sandbox;          /* enum sandbox_mode */
     bool stats;
     int stats_style; /* enum output_style */
     bool quiet;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "confine.h"
 #include "json.h"
 #include "keys.h"
 #include "open.h"
@@ -231,6 +232,7 @@ static int run(struct args *args)
                                .result = QCOW2_COMPARE_RESULT_INIT };
     const char *second_snapshot = NULL;
     int second_format = QCOW2_FORMAT_QCOW2;
+    struct confinement needs = { .common = &args->common, .second_keys = &compare.second_keys };
     int code = EXIT_ERROR;
 
     if (!read_options(&compare, &second_snapshot, &second_format)) {
@@ -247,13 +249,15 @@ static int run(struct args *args)
     compare.sides[1].common.raw_option = "a raw disk needs -F raw";
     compare.sides[1].common.format = second_format;
     compare.sides[1].common.snapshot = second_snapshot;
+    needs.images = (const char *const *)args->operands;
+    needs.image_count = 2;
     if (compare.second_keys.file_count > 0) {
         compare.sides[1].common.keys = &compare.second_keys;
     } else {
         args->common.keys->images_left = 2;
     }
     signals_catch();
-    if (open_sides(&compare)) {
+    if (confine(&needs) && open_sides(&compare)) {
         code = compare_sides(&compare);
         for (int i = 0; i < 2; i++) {
             stats_print(compare.sides[i].path, compare.sides[i].image, &args->common);

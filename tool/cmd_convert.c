@@ -4,6 +4,7 @@
 #include "commands.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <qcow2.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "open.h"
 #include "out.h"
 #include "progress.h"
@@ -243,20 +245,51 @@ static int to_standard_output(struct convert *convert)
     return code;
 }
 
+/* The image, once the program is confined to it and to the target; NULL after a report. */
+static struct qcow2_image *open_for_target(const struct convert *convert,
+                                           const struct target *target)
+{
+    const struct common_options *common = &convert->args->common;
+    const struct confinement needs = {
+        .common = common, .images = &convert->image_path, .image_count = 1, .target = target
+    };
+    struct qcow2_image *image = confine(&needs) ? open_image(convert->image_path, common, 0) : NULL;
+
+    if (image != NULL && !target_is_fit(target, image, convert->image_path)) {
+        qcow2_close(image);
+        image = NULL;
+    }
+    return image;
+}
+
+/* The target is made ready first, before anything of the image can have a say in how. */
 static int to_target(struct convert *convert)
 {
     struct target target;
     int code;
 
-    signals_catch();
-    if (!target_open(&target, convert->out_path, qcow2_size(convert->image), convert->image,
-                     convert->image_path)) {
+    /* Nothing is waited for, or made, for an image that is not there. */
+    if (faccessat(AT_FDCWD, convert->image_path, R_OK, AT_EACCESS) != 0) {
+        report_errno(convert->image_path, errno, "cannot open the file");
+        return EXIT_FAILURE;
+    }
+    signals_exit_at_once();
+    if (!target_open(&target, convert->out_path, convert->sync)) {
         return EXIT_FAILURE;
     }
     if (target.kind == TARGET_STREAM && isatty(target.fd) == 1 && !convert->force) {
         report(convert->out_path, "is a terminal; insist with --force");
         target_abandon(&target);
         return EXIT_FAILURE;
+    }
+    convert->image = open_for_target(convert, &target);
+    if (convert->image == NULL) {
+        target_abandon(&target);
+        return EXIT_FAILURE;
+    }
+    /* A stream may take for ever to be read, and leaves nothing to clean up. */
+    if (target.kind != TARGET_STREAM) {
+        signals_catch();
     }
     code = copy_to_fd(convert, target.fd);
     if (code != EXIT_SUCCESS) {
@@ -276,19 +309,18 @@ static int run(struct args *args)
     }
     convert.image_path = args->operands[0];
     convert.out_path = args->operands[1];
-    convert.image = open_image(convert.image_path, &args->common, 0);
-    if (convert.image == NULL) {
-        return EXIT_FAILURE;
-    }
     if (strcmp(convert.out_path, "-") == 0) {
-        code = to_standard_output(&convert);
+        convert.image = open_image(convert.image_path, &args->common, 0);
+        code = convert.image != NULL ? to_standard_output(&convert) : EXIT_FAILURE;
     } else {
         code = to_target(&convert);
     }
     if (code == EXIT_SUCCESS) {
         print_summary(&convert);
     }
-    stats_print(convert.image_path, convert.image, &args->common);
+    if (convert.image != NULL) {
+        stats_print(convert.image_path, convert.image, &args->common);
+    }
     qcow2_close(convert.image);
     return code;
 }

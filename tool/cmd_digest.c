@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "confine.h"
 #include "json.h"
 #include "keys.h"
 #include "open.h"
@@ -180,9 +181,15 @@ static int digest_path(struct job *job, const char *path)
 static int digest_all(struct job *job)
 {
     const struct args *args = job->args;
+    const struct confinement needs = { .common = &args->common,
+                                       .images = (const char *const *)args->operands,
+                                       .image_count = args->operand_count };
     int code = EXIT_SUCCESS;
 
     signals_catch();
+    if (!confine(&needs)) {
+        return EXIT_FAILURE;
+    }
     args->common.keys->images_left = (unsigned)args->operand_count;
     for (int i = 0; i < args->operand_count && !out_failed(); i++) {
         /* One bad image costs its own line and the exit code, not the others. */

@@ -7,6 +7,7 @@
 #include <qcow2.h>
 #include <stdlib.h>
 
+#include "confine.h"
 #include "explain_print.h"
 #include "keys.h"
 #include "open.h"
@@ -41,6 +42,9 @@ static int explain_from_disk(struct args *args, const char *path, uint64_t offse
 
 static int explain_from_file(struct args *args, const char *path, uint64_t offset)
 {
+    const struct confinement needs = {
+        .common = &args->common, .images = &path, .image_count = 1, .reopens = true
+    };
     struct layer_files files;
     struct qcow2_image *image;
     int code = EXIT_FAILURE;
@@ -53,7 +57,8 @@ static int explain_from_file(struct args *args, const char *path, uint64_t offse
     /* Every snapshot is opened on its own, with the same keys; main forgets them. */
     args->common.keys->images_left = UINT_MAX;
     args->common.keys->remember = true;
-    image = open_image_files(path, &args->common, QCOW2_OPEN_NO_BACKING, &files);
+    image = confine(&needs) ? open_image_files(path, &args->common, QCOW2_OPEN_NO_BACKING, &files)
+                            : NULL;
     if (image != NULL) {
         code =
             explain_host(image, path, files.count > 0 ? files.fds[0] : -1, &args->common, offset);

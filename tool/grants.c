@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sandbox.h"
+
 void layer_files_init(struct layer_files *files)
 {
     files->count = 0;
@@ -78,6 +80,9 @@ int grants_decide(void *ctx, const struct qcow2_reference *reference,
     struct grants *grants = ctx;
     int r = qcow2_grant_beneath(&grants->directories, reference, source_ret, format_ret, err);
 
+    if (r == 0 && source_ret->get_fd != NULL) {
+        sandbox_allow_reopening(source_ret->get_fd(source_ret->ctx));
+    }
     grants->refused = r == QCOW2_E_REFERENCE;
     grants->is_backing_file = reference->kind == QCOW2_REFERENCE_BACKING_FILE;
     grants->allow_may_help = !has_protocol(reference->name);

@@ -12,6 +12,7 @@
 #include "keys.h"
 #include "out.h"
 #include "report.h"
+#include "sandbox.h"
 #include "signals.h"
 #include "suggest.h"
 
@@ -105,6 +106,7 @@ static int run_command(const struct command *command, int argc, char **argv)
     if (command->error_code != 0) {
         error_code = command->error_code;
     }
+    sandbox_init(error_code);
     code = command->run(&args);
     keys_forget(&keys);
     return code;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* open.c - opening the image a command was given, and naming its files afterwards.
  * The one place where shared options become options of the library, and where a refusal to open
- * becomes advice. */
+ * becomes advice. With the last image the
+ * door is closed: nothing else can be opened (confine.h). */
 #include "open.h"
 
 #include <stdio.h>
 
+#include "confine.h"
 #include "keys.h"
 #include "report.h"
+#include "sandbox.h"
 #include "signals.h"
 
 /* What can be done about a failure, as the end of a sentence; NULL: nothing that is known here. */
@@ -70,8 +73,12 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     struct qcow2_image *image = NULL;
     struct qcow2_source source;
     struct grants grants;
+    const struct confinement alone = { .common = common, .images = &path, .image_count = 1 };
     int r;
 
+    if (!confine(&alone)) {
+        return NULL;
+    }
     if (!grants_begin(&grants, path, common)) {
         report(path, "out of memory");
         return NULL;
@@ -88,6 +95,7 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     options.get_key_ctx = common->keys;
     r = qcow2_source_from_path(path, &source, &err);
     if (r == 0) {
+        sandbox_allow_reopening(source.get_fd(source.ctx));
         if (files_ret != NULL) {
             layer_files_add(files_ret, 0, &source);
         }
@@ -102,6 +110,10 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
         report_failure(path, &err, &grants, common);
     }
     grants_end(&grants);
+    if (!confine_opened()) {
+        qcow2_close(image);
+        return NULL;
+    }
     return image;
 }
 

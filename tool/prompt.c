@@ -24,6 +24,8 @@ static const int held_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, S
 
 static volatile sig_atomic_t arrived;
 
+static int prepared_fd = -1;
+
 static void note(int number)
 {
     arrived = number;
@@ -140,6 +142,18 @@ static enum prompt_outcome ask(struct session *session, FILE *terminal, const ch
     return outcome;
 }
 
+static int open_terminal(void)
+{
+    return open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+}
+
+void prompt_prepare(void)
+{
+    if (prepared_fd < 0 && isatty(STDIN_FILENO) == 1) {
+        prepared_fd = open_terminal();
+    }
+}
+
 enum prompt_outcome prompt_passphrase(const char *name, char *buf, size_t buf_bytes,
                                       size_t *length_ret)
 {
@@ -147,7 +161,7 @@ enum prompt_outcome prompt_passphrase(const char *name, char *buf, size_t buf_by
     enum prompt_outcome outcome = PROMPT_NO_TERMINAL;
     FILE *terminal;
 
-    session.fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    session.fd = prepared_fd >= 0 ? fcntl(prepared_fd, F_DUPFD_CLOEXEC, 0) : open_terminal();
     if (session.fd < 0) {
         return PROMPT_NO_TERMINAL;
     }

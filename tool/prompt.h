@@ -12,6 +12,10 @@ enum prompt_outcome {
     PROMPT_GIVEN_UP /* end of input, or a signal that did not end the program */
 };
 
+/* Opens the terminal, if standard input is one, for a program that will not be able to open anything
+ * when the question comes up. */
+void prompt_prepare(void);
+
 /* Asks for the passphrase of `name` on the terminal, with echo off, and reads a line of at most
  * buf_bytes bytes into `buf`, without its line end. Whatever happens, signals included, the terminal
  * is left as it was. */

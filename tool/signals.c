@@ -5,7 +5,6 @@
 
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,9 +16,17 @@ static const char *const caught_names[] = { "SIGINT", "SIGTERM", "SIGHUP" };
 static atomic_int caught;
 static atomic_bool at_once;
 static atomic_bool line_open;
-static atomic_bool unlink_set;
-static int unlink_directory;
-static char unlink_name[256];
+static atomic_int unlink_directory;
+static _Atomic(const char *) unlink_name;
+
+void signals_remove_unfinished(void)
+{
+    const char *name = atomic_load(&unlink_name);
+
+    if (name != NULL) {
+        unlinkat(atomic_load(&unlink_directory), name, 0);
+    }
+}
 
 static void handler(int number)
 {
@@ -28,9 +35,7 @@ static void handler(int number)
     if (atomic_compare_exchange_strong(&caught, &none, number) && !atomic_load(&at_once)) {
         return;
     }
-    if (atomic_load(&unlink_set)) {
-        unlinkat(unlink_directory, unlink_name, 0);
-    }
+    signals_remove_unfinished();
     if (atomic_load(&line_open) && write(STDERR_FILENO, "\n", 1) < 0) {
         _exit(128 + number); /* nothing else could be done about it */
     }
@@ -99,13 +104,10 @@ const char *signals_name(void)
 
 void signals_unlink(int directory_fd, const char *name)
 {
-    /* The flag goes down before the name changes, and up after. */
-    atomic_store(&unlink_set, false);
-    if (name != NULL) {
-        unlink_directory = directory_fd;
-        snprintf(unlink_name, sizeof unlink_name, "%s", name);
-        atomic_store(&unlink_set, true);
-    }
+    /* There is no name while the directory changes. */
+    atomic_store(&unlink_name, NULL);
+    atomic_store(&unlink_directory, directory_fd);
+    atomic_store(&unlink_name, name);
 }
 
 void signals_line_open(bool open)

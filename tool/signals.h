@@ -28,9 +28,12 @@ int signals_exit_code(void);
 const char *signals_name(void);
 
 /* The unfinished file to remove if the program must end at once; to be told before it is made, so
- * that there is no moment between. `name` is copied; it must fit in 255 bytes. NULL: there is none
+ * that there is no moment between. `name` must live until another one is told. NULL: there is none
  * any more. */
 void signals_unlink(int directory_fd, const char *name);
+
+/* Removes it, if there is one. For signal handlers. */
+void signals_remove_unfinished(void);
 
 /* Whether a line without an end stands on the terminal, to be ended before the shell writes on. */
 void signals_line_open(bool open);

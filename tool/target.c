@@ -3,12 +3,16 @@
  * Knows file systems; must not know how the bytes get there.
  *
  * A file is written under a name nobody can guess in the directory of its final name, and renamed
- * over it at the end: whoever looks sees the old file or the whole new one. */
+ * over it at the end: whoever looks sees the old file or the whole new one. The name begins with a dot
+ * and ends in ".part", so that what a kill -9 or a power cut leaves is known for what it is. (A file
+ * without any name, O_TMPFILE, would leave nothing; but it cannot replace a file, many file systems
+ * have none, and nobody could see how far it is.) */
 #include "target.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +21,7 @@
 #include <unistd.h>
 
 #include "report.h"
+#include "sandbox.h"
 #include "signals.h"
 
 #define MAX_LINKS 40 /* as Linux itself follows */
@@ -37,26 +42,54 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Compares with every file of the chain. A file that cannot be looked at any more cannot be
- * compared. */
-static bool belongs_to_image(const struct stat *file, const struct qcow2_image *image,
-                             const char *image_path)
+/* What `name`, said by the file `path`, leads to; NULL without memory. */
+static char *join_name(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t directory = slash != NULL && name[0] != '/' ? (size_t)(slash - path) + 1 : 0;
+    size_t count = strlen(name) + 1;
+    char *joined = malloc(directory + count);
+
+    if (joined != NULL) {
+        memcpy(joined, path, directory);
+        memcpy(joined + directory, name, count);
+    }
+    return joined;
+}
+
+/* A file that cannot be looked at any more cannot be compared. */
+static bool is_named(const struct stat *file, const char *path)
 {
     struct stat other;
 
-    if (stat(image_path, &other) == 0 && same_file(file, &other)) {
-        return true;
-    }
-    for (int depth = 1;; depth++) {
-        struct qcow2_info info = QCOW2_INFO_INIT;
+    return stat(path, &other) == 0 && same_file(file, &other);
+}
 
-        if (qcow2_get_info(image, depth, &info, NULL) < 0) {
-            return false;
-        }
-        if (stat(info.source_name, &other) == 0 && same_file(file, &other)) {
+/* Its data file; nothing is overwritten when there is no memory to compare. */
+static bool is_data_file(const struct stat *file, const char *path, const char *name)
+{
+    char *joined = join_name(path, name);
+    bool is = joined == NULL || is_named(file, joined);
+
+    free(joined);
+    return is;
+}
+
+/* Compares with every file of the chain, data files included. */
+static bool belongs_to_image(const struct stat *file, const struct qcow2_image *image,
+                             const char *image_path)
+{
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    for (int depth = 0; qcow2_get_info(image, depth, &info, NULL) == 0; depth++) {
+        const char *path = depth == 0 ? image_path : info.source_name;
+
+        if (is_named(file, path) ||
+            (info.data_file != NULL && is_data_file(file, path, info.data_file))) {
             return true;
         }
     }
+    return false;
 }
 
 bool target_is_image(int fd, const struct qcow2_image *image, const char *image_path)
@@ -64,21 +97,6 @@ bool target_is_image(int fd, const struct qcow2_image *image, const char *image_
     struct stat file;
 
     return fstat(fd, &file) == 0 && belongs_to_image(&file, image, image_path);
-}
-
-/* What `link`, found at `path`, points at; NULL without memory. */
-static char *join_link(const char *path, const char *link)
-{
-    const char *slash = strrchr(path, '/');
-    size_t directory = slash != NULL && link[0] != '/' ? (size_t)(slash - path) + 1 : 0;
-    size_t count = strlen(link) + 1;
-    char *joined = malloc(directory + count);
-
-    if (joined != NULL) {
-        memcpy(joined, path, directory);
-        memcpy(joined + directory, link, count);
-    }
-    return joined;
 }
 
 /* Follows symbolic links at the end of `path`, also one whose target does not exist yet: the file
@@ -96,7 +114,7 @@ static char *resolve(const char *path)
             return current; /* no link; if there is worse to say, opening will say it */
         }
         link[count] = '\0';
-        next = join_link(current, link);
+        next = join_name(current, link);
         free(current);
         current = next;
     }
@@ -105,12 +123,19 @@ static char *resolve(const char *path)
     return NULL;
 }
 
-static bool open_directory(struct target *target)
+/* Without its directory. */
+static const char *final_name(const struct target *target)
+{
+    const char *slash = strrchr(target->final_path, '/');
+
+    return slash != NULL ? slash + 1 : target->final_path;
+}
+
+static bool open_directory(struct target *target, bool sync)
 {
     char *slash = strrchr(target->final_path, '/');
 
-    target->final_name = slash != NULL ? slash + 1 : target->final_path;
-    if (target->final_name[0] == '\0') {
+    if (final_name(target)[0] == '\0') {
         report(target->path, "names a directory, not a file");
         return false;
     }
@@ -127,57 +152,70 @@ static bool open_directory(struct target *target)
         report_errno(target->path, errno, "cannot open its directory");
         return false;
     }
+    if (sync) {
+        target->sync_fd = openat(target->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (target->sync_fd < 0) {
+            report_errno(target->path, errno, "its directory cannot be flushed to the medium");
+            return false;
+        }
+    }
     return true;
 }
 
-static bool open_temporary(struct target *target)
+/* 0, or an errno value. */
+static int open_temporary(struct target *target)
 {
     /* A file that replaces another one is nobody else's to read until it has that one's mode. */
-    mode_t mode = target->replaces ? 0600 : 0666;
+    mode_t mode = target->exists ? 0600 : 0666;
+    const char *final = final_name(target);
+    char temporary[256];
     uint64_t random;
+    int failed = EEXIST;
 
-    for (int i = 0; i < 16; i++) {
-        if (getentropy(&random, sizeof random) != 0) {
-            break;
-        }
-        snprintf(target->temporary_name, sizeof target->temporary_name, ".%.200s.%016" PRIx64,
-                 target->final_name, random);
-        signals_unlink(target->directory_fd, target->temporary_name);
-        target->fd = openat(target->directory_fd, target->temporary_name,
-                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-        if (target->fd >= 0) {
-            return true;
-        }
-        if (errno != EEXIST) {
-            break;
-        }
+    if (strlen(final) > NAME_MAX) {
+        return ENAMETOOLONG;
     }
-    report_errno(target->path, errno, "cannot create a file in its directory");
-    return false;
+    for (int i = 0; i < 16 && failed == EEXIST; i++) {
+        if (getentropy(&random, sizeof random) != 0) {
+            return errno;
+        }
+        snprintf(temporary, sizeof temporary, ".%.200s.%016" PRIx64 ".part", final, random);
+        signals_unlink(-1, NULL);
+        pinned_destroy(&target->names);
+        if (!pinned_create(&target->names, temporary, final)) {
+            return ENOMEM;
+        }
+        signals_unlink(target->directory_fd, target->names.temporary);
+        target->fd = openat(target->directory_fd, target->names.temporary,
+                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+        failed = target->fd < 0 ? errno : 0;
+    }
+    return failed;
 }
 
-static bool open_file(struct target *target, const struct stat *existing)
+static bool open_file(struct target *target, bool sync)
 {
+    int failed;
+
     target->kind = TARGET_FILE;
-    if (existing != NULL) {
-        /* Renaming needs no permission on the file itself; overwriting it does. */
-        if (faccessat(AT_FDCWD, target->path, W_OK, AT_EACCESS) != 0) {
-            report_errno(target->path, errno, "cannot be overwritten");
-            return false;
-        }
-        target->replaces = true;
-        target->owner = existing->st_uid;
-        target->group = existing->st_gid;
-        target->mode = existing->st_mode & 0777;
+    /* Renaming needs no permission on the file itself; overwriting it does. */
+    if (target->exists && faccessat(AT_FDCWD, target->path, W_OK, AT_EACCESS) != 0) {
+        report_errno(target->path, errno, "cannot be overwritten");
+        return false;
     }
     target->final_path = resolve(target->path);
-    return target->final_path != NULL && open_directory(target) && open_temporary(target);
+    if (target->final_path == NULL || !open_directory(target, sync)) {
+        return false;
+    }
+    failed = open_temporary(target);
+    if (failed != 0) {
+        report_errno(target->path, failed, "cannot create a file in its directory");
+    }
+    return failed == 0;
 }
 
-static bool open_device(struct target *target, uint64_t bytes)
+static bool open_device(struct target *target)
 {
-    off_t end;
-
     target->kind = TARGET_DEVICE;
     /* On a block device O_EXCL asks the kernel to fail if it is mounted or otherwise in use. */
     target->fd = open(target->path, O_RDWR | O_EXCL | O_CLOEXEC);
@@ -187,7 +225,75 @@ static bool open_device(struct target *target, uint64_t bytes)
         } else {
             report_errno(target->path, errno, "cannot open the device");
         }
+    }
+    return target->fd >= 0;
+}
+
+static bool open_stream(struct target *target)
+{
+    target->kind = TARGET_STREAM;
+    target->fd = open(target->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    if (target->fd < 0) {
+        report_errno(target->path, errno, "cannot open for writing");
+    }
+    return target->fd >= 0;
+}
+
+static bool open_existing(struct target *target, bool sync)
+{
+    switch (target->before.st_mode & S_IFMT) {
+    case S_IFREG:
+        return open_file(target, sync);
+    case S_IFBLK:
+        return open_device(target);
+    case S_IFCHR:
+    case S_IFIFO:
+        return open_stream(target);
+    case S_IFDIR:
+        report(target->path, "is a directory");
         return false;
+    default:
+        report(target->path, "is neither a file nor a device nor a pipe");
+        return false;
+    }
+}
+
+bool target_open(struct target *target, const char *path, bool sync)
+{
+    bool opened;
+
+    memset(target, 0, sizeof *target);
+    target->path = path;
+    target->fd = -1;
+    target->directory_fd = -1;
+    target->sync_fd = -1;
+    target->exists = stat(path, &target->before) == 0;
+    if (target->exists) {
+        opened = open_existing(target, sync);
+    } else if (errno == ENOENT) {
+        opened = open_file(target, sync);
+    } else {
+        report_errno(path, errno, "cannot be written");
+        return false;
+    }
+    if (!opened) {
+        target_abandon(target);
+    }
+    return opened;
+}
+
+bool target_is_fit(const struct target *target, const struct qcow2_image *image,
+                   const char *image_path)
+{
+    uint64_t bytes = qcow2_size(image);
+    off_t end;
+
+    if (target->exists && belongs_to_image(&target->before, image, image_path)) {
+        report(target->path, "is a file of the image itself, which is never overwritten");
+        return false;
+    }
+    if (target->kind != TARGET_DEVICE) {
+        return true;
     }
     end = lseek(target->fd, 0, SEEK_END);
     if (end < 0) {
@@ -202,63 +308,15 @@ static bool open_device(struct target *target, uint64_t bytes)
     return true;
 }
 
-static bool open_stream(struct target *target)
+void target_confine(const struct target *target)
 {
-    target->kind = TARGET_STREAM;
-    /* A pipe may take for ever to open or to be read, and leaves nothing to clean up. */
-    signals_exit_at_once();
-    target->fd = open(target->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
-    if (target->fd < 0) {
-        report_errno(target->path, errno, "cannot open for writing");
-    }
-    return target->fd >= 0;
-}
+    const struct syscalls_commit commit = { .directory_fd = target->directory_fd,
+                                            .names = &target->names,
+                                            .file_fd = target->fd };
 
-static bool open_existing(struct target *target, const struct stat *info, uint64_t bytes)
-{
-    switch (info->st_mode & S_IFMT) {
-    case S_IFREG:
-        return open_file(target, info);
-    case S_IFBLK:
-        return open_device(target, bytes);
-    case S_IFCHR:
-    case S_IFIFO:
-        return open_stream(target);
-    case S_IFDIR:
-        report(target->path, "is a directory");
-        return false;
-    default:
-        report(target->path, "is neither a file nor a device nor a pipe");
-        return false;
+    if (target->kind == TARGET_FILE) {
+        sandbox_allow_commit(&commit);
     }
-}
-
-bool target_open(struct target *target, const char *path, uint64_t bytes,
-                 const struct qcow2_image *image, const char *image_path)
-{
-    struct stat info;
-    bool opened;
-
-    memset(target, 0, sizeof *target);
-    target->path = path;
-    target->fd = -1;
-    target->directory_fd = -1;
-    if (stat(path, &info) == 0) {
-        if (belongs_to_image(&info, image, image_path)) {
-            report(path, "is a file of the image itself, which is never overwritten");
-            return false;
-        }
-        opened = open_existing(target, &info, bytes);
-    } else if (errno == ENOENT) {
-        opened = open_file(target, NULL);
-    } else {
-        report_errno(path, errno, "cannot be written");
-        return false;
-    }
-    if (!opened) {
-        target_abandon(target);
-    }
-    return opened;
 }
 
 static void release(struct target *target)
@@ -267,9 +325,19 @@ static void release(struct target *target)
     if (target->directory_fd >= 0) {
         close(target->directory_fd);
     }
+    if (target->sync_fd >= 0) {
+        close(target->sync_fd);
+    }
+    pinned_destroy(&target->names);
     free(target->final_path);
     target->directory_fd = -1;
+    target->sync_fd = -1;
     target->final_path = NULL;
+}
+
+static void remove_temporary(const struct target *target)
+{
+    unlinkat(target->directory_fd, target->names.temporary, 0);
 }
 
 void target_abandon(struct target *target)
@@ -277,7 +345,7 @@ void target_abandon(struct target *target)
     if (target->fd >= 0) {
         close(target->fd);
         if (target->kind == TARGET_FILE) {
-            unlinkat(target->directory_fd, target->temporary_name, 0);
+            remove_temporary(target);
         }
     }
     target->fd = -1;
@@ -288,14 +356,14 @@ void target_abandon(struct target *target)
  * owner; for others the new file is their own, as it is with every program that replaces files. */
 static bool keep_owner_and_mode(const struct target *target)
 {
-    if (!target->replaces) {
+    if (!target->exists) {
         return true;
     }
-    if (geteuid() == 0 && fchown(target->fd, target->owner, target->group) != 0) {
+    if (geteuid() == 0 && fchown(target->fd, target->before.st_uid, target->before.st_gid) != 0) {
         report_errno(target->path, errno, "cannot keep the owner of the file it replaces");
         return false;
     }
-    if (fchmod(target->fd, target->mode) != 0) {
+    if (fchmod(target->fd, target->before.st_mode & 0777) != 0) {
         report_errno(target->path, errno, "cannot keep the mode of the file it replaces");
         return false;
     }
@@ -318,28 +386,23 @@ static bool close_target(struct target *target)
 /* The rename itself is on the medium once the directory is. */
 static bool sync_directory(const struct target *target)
 {
-    int fd = openat(target->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool done = fd >= 0 && fsync(fd) == 0;
-
-    if (!done) {
+    if (fsync(target->sync_fd) != 0) {
         report_errno(target->path, errno, "flushing its directory to the medium failed");
+        return false;
     }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return done;
+    return true;
 }
 
 static bool commit_file(struct target *target, bool sync)
 {
     if (!keep_owner_and_mode(target) || !close_target(target)) {
-        unlinkat(target->directory_fd, target->temporary_name, 0);
+        remove_temporary(target);
         return false;
     }
-    if (renameat(target->directory_fd, target->temporary_name, target->directory_fd,
-                 target->final_name) != 0) {
+    if (renameat(target->directory_fd, target->names.temporary, target->directory_fd,
+                 target->names.final) != 0) {
         report_errno(target->path, errno, "the finished file cannot be given its name");
-        unlinkat(target->directory_fd, target->temporary_name, 0);
+        remove_temporary(target);
         return false;
     }
     signals_unlink(-1, NULL);

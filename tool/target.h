@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* target.h - where a conversion goes: a new file that appears only when it is complete, a device,
- * or
+/* target.h - where a conversion goes: a new file that appears only when it is complete, a device, or
  * whatever takes a stream. */
 #ifndef TOOL_TARGET_H
 #define TOOL_TARGET_H
 
 #include <qcow2.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
+
+#include "pinned.h"
 
 enum target_kind {
     TARGET_FILE,   /* written under another name beside the target, renamed when complete */
@@ -18,24 +20,30 @@ enum target_kind {
 struct target {
     int kind; /* enum target_kind */
     int fd;
-    const char *path; /* as the user named it, for messages */
-    /* TARGET_FILE: */
+    const char *path;   /* as the user named it, for messages */
+    bool exists;        /* there was something of that name */
+    struct stat before; /* what it was */
+    /* TARGET_FILE, which replaces what exists and then keeps its owner and mode: */
     int directory_fd;
+    int sync_fd;      /* the same directory, to be flushed; -1 if that is not asked for */
     char *final_path; /* symbolic links resolved; owned */
-    const char *final_name;
-    char temporary_name[256];
-    bool replaces; /* a file of that name exists; its owner and mode are kept */
-    uid_t owner;
-    gid_t group;
-    mode_t mode;
+    struct pinned_names names;
 };
 
-/* Opens `path` for `bytes` of disk. Refuses, with a report, what would be a mistake: a directory, a
- * file of the image's own chain, a device too small or in use. True: finish with target_commit or
- * target_abandon. Signals must have been caught before (signals_catch); for a stream they end the
- * program at once from here on. */
-bool target_open(struct target *target, const char *path, uint64_t bytes,
-                 const struct qcow2_image *image, const char *image_path);
+/* Opens `path`, and all that finishing it will take, so that no image need be looked at before: once
+ * one is, nothing is opened for writing any more. Nothing that exists is changed yet. `sync`: it will be
+ * committed with that. Refuses, with a report, a directory or a device in use. True: finish with
+ * target_commit or target_abandon. Signals must end the program at once (signals_exit_at_once), since
+ * a pipe may take for ever to open. */
+bool target_open(struct target *target, const char *path, bool sync);
+
+/* May the disk of this image go there? Refuses, with a report, a file of the image's own chain and a
+ * device too small. */
+bool target_is_fit(const struct target *target, const struct qcow2_image *image,
+                   const char *image_path);
+
+/* Lets the sandbox allow what finishing it takes. */
+void target_confine(const struct target *target);
 
 /* Closes it and lets a file appear under its name; with `sync`, after everything has reached the
  * medium. False after a report, nothing left behind. */

@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: MIT
+"""Where conversions go wrong: the target is full, closed, gone, forbidden, in use, or the image itself.
+What is told, which code, and that nothing unfinished is ever taken for the disk."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+
+import toolrun
+from chainrun import PASSPHRASE, encrypted
+from toolrun import fails_in_one_line, good, qemu_img, run
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
+NOBODY = 65534
+# Three mebibytes of data, in a disk of eight.
+CONTENT = b'\1' * (3 << 20) + bytes(5 << 20)
+
+
+@pytest.fixture(scope='module')
+def image(tmp_path_factory):
+    return toolrun.create(tmp_path_factory.mktemp('image') / 'disk.qcow2', '8M', 'write -P 1 0 3M')
+
+
+def start(*words, **options):
+    options.setdefault('stderr', subprocess.PIPE)
+    return subprocess.Popen([toolrun.TOOL, *[os.fspath(word) for word in words]],
+                            stdin=subprocess.DEVNULL, **options)
+
+
+def unfinished(directory):
+    return [name for name in os.listdir(directory) if re.fullmatch(r'\..*\.[0-9a-f]{16}\.part', name)]
+
+
+def wait_for(condition, process):
+    end = time.monotonic() + 30
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize('exists', [True, False])
+def test_killed_conversion_leaves_what_nobody_takes_for_the_disk(endless, image, tmp_path, exists):
+    out = tmp_path / 'disk.raw'
+    if exists:
+        out.write_bytes(b'old')
+    process = start('convert', endless, out)
+    try:
+        wait_for(lambda: unfinished(tmp_path), process)
+        process.kill()
+        assert process.wait(30) == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.communicate()
+    left = unfinished(tmp_path)
+    assert len(left) == 1 and left[0].startswith('.disk.raw.')
+    assert sorted(os.listdir(tmp_path)) == sorted(left + ['disk.raw'] * exists)
+    if exists:
+        assert out.read_bytes() == b'old'
+    # It is in nobody's way.
+    good('convert', image, out)
+    assert out.read_bytes() == CONTENT and unfinished(tmp_path) == left
+
+
+def test_existing_file_is_replaced_in_one_step(image, tmp_path):
+    """Whoever has the old one open keeps it whole; the name leads to the old or the new one."""
+    out = tmp_path / 'out'
+    out.write_bytes(b'old' * 1000)
+    with open(out, 'rb') as old:
+        good('convert', image, out)
+        assert old.read() == b'old' * 1000
+    assert out.read_bytes() == CONTENT and os.listdir(tmp_path) == ['out']
+
+
+def test_another_name_of_the_old_file_keeps_the_old_bytes(image, tmp_path):
+    out, other = tmp_path / 'out', tmp_path / 'other'
+    out.write_bytes(b'old')
+    other.hardlink_to(out)
+    good('convert', image, out)
+    assert out.read_bytes() == CONTENT and other.read_bytes() == b'old'
+
+
+@pytest.mark.parametrize('mask, mode', [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_new_file_has_the_mode_that_the_umask_leaves(image, tmp_path, mask, mode):
+    good('convert', image, tmp_path / 'out', preexec_fn=lambda: os.umask(mask))
+    assert stat.S_IMODE((tmp_path / 'out').stat().st_mode) == mode
+
+
+@pytest.mark.parametrize('mode', [0o600, 0o640, 0o755, 0o4755])
+def test_replaced_file_keeps_its_mode_but_no_set_user_id(image, tmp_path, mode):
+    out = tmp_path / 'out'
+    out.write_bytes(b'old')
+    out.chmod(mode)
+    good('convert', image, out, preexec_fn=lambda: os.umask(0o777))
+    assert stat.S_IMODE(out.stat().st_mode) == mode & 0o777
+
+
+@ROOT_ONLY
+def test_owner_is_kept_by_root_and_taken_by_others(image, tmp_path):
+    tool = tmp_path / 'qcow2'
+    shutil.copy(toolrun.TOOL, tool)
+    place = tmp_path / 'place'
+    place.mkdir()
+    (place / 'disk.qcow2').write_bytes(image.read_bytes())
+    out = place / 'out'
+    out.write_bytes(b'old')
+    out.chmod(0o666)
+    os.chown(out, 1234, 4321)
+    good('convert', place / 'disk.qcow2', out)
+    assert (out.stat().st_uid, out.stat().st_gid) == (1234, 4321)
+    place.chmod(0o777)
+    result = as_nobody(tool, place, 'convert', 'disk.qcow2', 'out')
+    assert result.returncode == 0, result.stderr
+    assert out.stat().st_uid == NOBODY and stat.S_IMODE(out.stat().st_mode) == 0o666
+    assert out.read_bytes() == CONTENT
+
+
+def as_nobody(tool, place, *words):
+    """Runs a copy of the tool in a directory that only its descriptor leads to: the directories of a test
+    session are root's alone."""
+    descriptor, program = os.open(place, os.O_PATH), os.open(tool, os.O_PATH)
+    try:
+        return subprocess.run([f'/proc/self/fd/{program}', words[0],
+                               *[f'/proc/self/fd/{descriptor}/{word}' for word in words[1:]]],
+                              user=NOBODY, group=NOBODY, extra_groups=[], timeout=toolrun.TIMEOUT,
+                              pass_fds=[descriptor, program], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        os.close(descriptor)
+        os.close(program)
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize('what', ['directory', 'file', 'both'])
+def test_what_may_not_be_written_stays_as_it_is(image, tmp_path, what):
+    tool = tmp_path / 'qcow2'
+    shutil.copy(toolrun.TOOL, tool)
+    place = tmp_path / 'place'
+    place.mkdir()
+    (place / 'disk.qcow2').write_bytes(image.read_bytes())
+    (place / 'disk.qcow2').chmod(0o444)
+    (place / 'out').write_bytes(b'old')
+    (place / 'out').chmod(0o666 if what == 'directory' else 0o444)
+    place.chmod(0o777 if what == 'file' else 0o555)
+    fails_in_one_line(as_nobody(tool, place, 'convert', 'disk.qcow2', 'out'), 'out: ',
+                      'Permission denied')
+    if what != 'file':
+        fails_in_one_line(as_nobody(tool, place, 'convert', 'disk.qcow2', 'new'), 'new: ',
+                          'Permission denied')
+    assert sorted(os.listdir(place)) == ['disk.qcow2', 'out']
+    assert (place / 'out').read_bytes() == b'old'
+    # And it is the permission that was missing.
+    (place / 'out').chmod(0o666)
+    place.chmod(0o777)
+    assert as_nobody(tool, place, 'convert', 'disk.qcow2', 'out').returncode == 0
+
+
+@pytest.fixture(params=['tmpfs', 'ext4'])
+def full(request, tmp_path):
+    """A file system of its own with little room, and its size."""
+    place = tmp_path / 'full'
+    place.mkdir()
+    if request.param == 'tmpfs':
+        words = ['mount', '-t', 'tmpfs', '-o', 'size=2M', 'full', place]
+    else:
+        with open(tmp_path / 'file-system', 'wb') as file:
+            file.truncate(2 << 20)
+        subprocess.run(['mke2fs', '-q', '-t', 'ext4', '-O', '^has_journal', '-F',
+                        tmp_path / 'file-system'], check=True)
+        words = ['mount', '-o', 'loop', tmp_path / 'file-system', place]
+    if subprocess.run(words, stderr=subprocess.PIPE).returncode != 0:
+        pytest.skip('cannot mount a file system')
+    yield place
+    subprocess.run(['umount', place], check=True)
+
+
+def test_full_file_system(image, full):
+    before = os.statvfs(full).f_bfree
+    (full / 'old').write_bytes(b'old')
+    for out in ('new', 'old'):
+        fails_in_one_line(run('convert', image, full / out), f'{full}/{out}: no space left on device',
+                          '3145728 bytes')
+    assert [name for name in os.listdir(full) if name != 'lost+found'] == ['old']
+    assert (full / 'old').read_bytes() == b'old'
+    (full / 'old').unlink()
+    assert os.statvfs(full).f_bfree == before
+    # To the descriptor of the shell as well.
+    with open(full / 'stream', 'wb') as file:
+        fails_in_one_line(run('convert', image, '-', stdout=file), 'standard output: no space left')
+    for command in (['cat', image], ['cat', '-l', '3M', image]):
+        with open(full / 'stream', 'wb') as file:
+            fails_in_one_line(run(*command, stdout=file), 'standard output', 'No space left')
+
+
+def test_file_size_limit(image, tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    fails_in_one_line(run('convert', image, tmp_path / 'out', preexec_fn=limit), 'out: ', '8388608')
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('words', [['convert', '{image}', '-'], ['cat', '{image}'],
+                                   ['convert', '{image}', '/dev/stdout'],
+                                   ['convert', '-m', '4', '{image}', '{fifo}']])
+def test_closed_pipe_is_one_line_and_code_1(image, tmp_path, words):
+    """Not a death by SIGPIPE, which a script would see as 141 and no reason."""
+    fifo = tmp_path / 'fifo'
+    os.mkfifo(fifo)
+    words = [word.format(image=image, fifo=fifo) for word in words]
+    if str(fifo) in words:
+        process = start(*words)
+        os.close(os.open(fifo, os.O_RDONLY))
+    else:
+        reader, writer = os.pipe()
+        process = start(*words, stdout=writer)
+        os.close(writer)
+        os.read(reader, 100)
+        os.close(reader)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 1 and text.count(b'\n') == 1, text
+    assert b'closed by its reader before everything was written' in text
+
+
+@pytest.mark.parametrize('words', [['info', '{image}'], ['map', '--output=json', '{image}'],
+                                   ['check', '{image}'], ['digest', '{image}'], ['--help']])
+def test_text_into_a_closed_pipe(image, words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = run(*[word.format(image=image) for word in words], stdout=writer)
+    os.close(writer)
+    fails_in_one_line(result, 'standard output', 'closed by its reader')
+
+
+@pytest.fixture
+def device(tmp_path):
+    """A block device of 8 MiB and a sector, full of twos."""
+    if os.geteuid() != 0 or not os.path.exists('/dev/loop-control'):
+        pytest.skip('needs root and loop devices')
+    (tmp_path / 'backing').write_bytes(b'\2' * ((8 << 20) + 512))
+    done = subprocess.run(['losetup', '--find', '--show', tmp_path / 'backing'],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        pytest.skip('no loop devices')
+    path = done.stdout.decode().strip()
+    yield path
+    subprocess.run(['losetup', '-d', path], check=True)
+
+
+def bytes_of(path):
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+@pytest.mark.parametrize('linked', [False, True])
+def test_device_is_written_in_place_and_stays_one(image, device, tmp_path, linked):
+    out = device
+    if linked:
+        out = tmp_path / 'link'
+        out.symlink_to(device)
+    listed = sorted(os.listdir('/dev'))
+    good('convert', '--sync', image, out)
+    assert bytes_of(device) == CONTENT + b'\2' * 512
+    assert stat.S_ISBLK(os.stat(device).st_mode)
+    assert not linked or out.is_symlink()
+    assert [name for name in os.listdir('/dev') if name.startswith('.') and name not in listed] == []
+
+
+def test_device_is_untouched_by_what_is_refused(image, device, tmp_path):
+    before = bytes_of(device)
+    large = toolrun.create(tmp_path / 'large.qcow2', '9M', 'write -P 1 0 1M')
+    (tmp_path / 'broken').write_bytes(b'QFI\xfb' + bytes(4092))
+    fails_in_one_line(run('convert', large, device), f'{device}: ', 'too small', '9437184', '8389120')
+    assert run('convert', tmp_path / 'broken', device).returncode == 1
+    assert run('convert', tmp_path / 'missing', device).returncode == 1
+    assert bytes_of(device) == before
+
+
+@ROOT_ONLY
+def test_interrupted_device_says_so(endless):
+    backing = os.memfd_create('large')
+    os.ftruncate(backing, 64 << 30)
+    done = subprocess.run(['losetup', '--find', '--show', f'/proc/{os.getpid()}/fd/{backing}'],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        pytest.skip('no loop device over memory')
+    path = done.stdout.decode().strip()
+    process = start('convert', endless, path)
+    try:
+        wait_for(lambda: os.fstat(backing).st_blocks > 0, process)
+        process.send_signal(signal.SIGINT)
+        _, text = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        subprocess.run(['losetup', '-d', path], check=True)
+        os.close(backing)
+    assert process.returncode == 130
+    assert text.decode() == f'qcow2: {path}: stopped by SIGINT, not complete\n'
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """Three layers and a data file, each with another name by every kind of link; and their bytes."""
+    qemu_img('create', '-q', '-f', 'raw', tmp_path / 'base.raw', '1M')
+    qemu_img('create', '-q', '-f', 'qcow2', '-b', 'base.raw', '-F', 'raw', tmp_path / 'middle.qcow2')
+    qemu_img('create', '-q', '-f', 'qcow2', '-b', 'middle.qcow2', '-F', 'qcow2',
+             tmp_path / 'top.qcow2')
+    files = ['base.raw', 'middle.qcow2', 'top.qcow2']
+    for name in files:
+        (tmp_path / f'soft-{name}').symlink_to(name)
+        (tmp_path / f'softer-{name}').symlink_to(tmp_path / f'soft-{name}')
+        (tmp_path / f'hard-{name}').hardlink_to(tmp_path / name)
+    return tmp_path, {name: (tmp_path / name).read_bytes() for name in files}
+
+
+@pytest.mark.parametrize('spelling', ['{}', 'soft-{}', 'softer-{}', 'hard-{}', '../{place}/{}',
+                                      './/{}'])
+def test_no_file_of_the_chain_is_a_target(chain, spelling):
+    place, contents = chain
+    before = sorted(os.listdir(place))
+    for name in contents:
+        out = f'{place}/' + spelling.format(name, place=place.name)
+        fails_in_one_line(run('convert', place / 'top.qcow2', out), f'{out}: ',
+                          'is a file of the image itself, which is never overwritten')
+    assert {name: (place / name).read_bytes() for name in contents} == contents
+    assert sorted(os.listdir(place)) == before
+
+
+def test_file_of_the_chain_is_a_target_once_it_is_not_read(chain):
+    """--no-backing leaves the lower files out, so they are anybody's."""
+    place, contents = chain
+    good('convert', '--no-backing', place / 'top.qcow2', place / 'base.raw')
+    assert (place / 'top.qcow2').read_bytes() == contents['top.qcow2']
+
+
+def test_file_that_cannot_get_its_name_is_removed(tmp_path):
+    """A directory has taken the name meanwhile: while the key was awaited, with the target open."""
+    secret = tmp_path / 'secret.qcow2'
+    encrypted(secret, '1M', 'write -P 5 0 512k')
+    os.mkfifo(tmp_path / 'key')
+    place = tmp_path / 'place'
+    place.mkdir()
+    process = start('convert', '--key-file', tmp_path / 'key', secret, place / 'out')
+    try:
+        wait_for(lambda: unfinished(place), process)
+        (place / 'out').mkdir()
+        (tmp_path / 'key').write_bytes(PASSPHRASE)
+        _, text = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert re.search(rb'out: the finished file cannot be given its name: .*\n', text), text
+    assert os.listdir(place) == ['out']
+
+
+def test_data_file_is_never_a_target(tmp_path):
+    """Seen: only the files that hold the layers were compared, and a disk was converted over its own
+    data."""
+    image = tmp_path / 'disk.qcow2'
+    qemu_img('create', '-q', '-f', 'qcow2', '-o', f'data_file={tmp_path}/disk.data', image, '1M')
+    toolrun.qemu_io(image, 'write -P 1 0 64k')
+    (tmp_path / 'link').symlink_to('disk.data')
+    before = (tmp_path / 'disk.data').read_bytes()
+    for out in ('disk.data', 'link'):
+        fails_in_one_line(run('convert', image, tmp_path / out), 'image itself')
+    with open(tmp_path / 'disk.data', 'r+b') as file:
+        fails_in_one_line(run('convert', image, '-', stdout=file), 'image itself')
+    assert (tmp_path / 'disk.data').read_bytes() == before
+
+
+def test_directory_that_vanishes_changes_nothing_about_the_error(endless, tmp_path):
+    place = tmp_path / 'place'
+    place.mkdir()
+    process = start('convert', endless, place / 'out')
+    try:
+        wait_for(lambda: unfinished(place), process)
+        shutil.rmtree(place)
+        process.terminate()
+        _, text = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143 and text.count(b'\n') == 1
+
+
+def test_reader_of_a_pipe_gets_its_end_when_the_image_is_bad(tmp_path):
+    """Not a wait for ever."""
+    (tmp_path / 'broken').write_bytes(b'QFI\xfb' + bytes(4092))
+    os.mkfifo(tmp_path / 'fifo')
+    process = start('convert', tmp_path / 'broken', tmp_path / 'fifo')
+    with open(tmp_path / 'fifo', 'rb') as reader:
+        assert reader.read() == b''
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 1 and text.count(b'\n') == 1
+    # And nobody is waited for where there is no image.
+    fails_in_one_line(run('convert', tmp_path / 'missing', tmp_path / 'fifo'), 'missing: ',
+                      'No such file')

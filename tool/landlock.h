@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* landlock.h - which files this process may still open, by the kernel's Landlock. */
+#ifndef TOOL_LANDLOCK_H
+#define TOOL_LANDLOCK_H
+
+#include <stdbool.h>
+
+/* A set of rules in the making. Begin with landlock_begin, add rules, then landlock_enforce or
+ * landlock_drop. */
+struct landlock {
+    int fd; /* -1: there is no Landlock here */
+    int version;
+};
+
+/* False: not on this system, or switched off in its kernel. */
+bool landlock_begin(struct landlock *landlock);
+
+/* `path`, and all beneath it if it is a directory, may be opened for reading. What is not there is
+ * passed over. */
+void landlock_allow_reading(struct landlock *landlock, const char *path);
+
+/* The file behind the descriptor may be opened for reading once more. */
+void landlock_allow_reopening(struct landlock *landlock, int fd);
+
+/* Files may appear in and disappear from the directory and those beneath it: what a rename is. */
+void landlock_allow_renaming(struct landlock *landlock, int directory_fd);
+
+/* From here on this thread and those it starts can open only what the rules allow, and no rule can
+ * be taken back. Needs no_new_privs. False: the kernel did not do it. */
+bool landlock_enforce(struct landlock *landlock);
+
+void landlock_drop(struct landlock *landlock);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* sandbox.c - the program takes from itself what reading images does not need.
+ * Knows the order of steps and what to say; must not know which files a command needs (confine.c), nor
+ * how the kernel is asked (landlock.c, syscalls.c).
+ *
+ * Landlock and seccomp each do a part, and each does it also where the other is missing. Where both
+ * are, whoever gets hold of the program through a broken image can burn time, lie about this image in
+ * the output that was asked for, and read what the image was allowed to refer to; no more. */
+#include "sandbox.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#include "landlock.h"
+#include "report.h"
+#include "signals.h"
+
+/* Sanitizers read /proc, start threads and processes and write reports, all at any time. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_DISABLED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+    __has_feature(memory_sanitizer)
+#define SANDBOX_DISABLED 1
+#endif
+#endif
+
+/* A chain of the greatest length, each file with a data file, twice. More are not asked for holes. */
+#define REOPENED_MAX 1024
+
+static struct {
+    int mode; /* enum sandbox_mode */
+    struct landlock landlock;
+    bool has_commit;
+    struct syscalls_commit commit;
+    int exit_code;
+    int reopened[REOPENED_MAX];
+    size_t reopened_count;
+    bool files;    /* Landlock is in force */
+    bool syscalls; /* seccomp is in force */
+} sandbox = { .landlock = { -1, 0 }, .exit_code = 1 };
+
+void sandbox_init(int exit_code)
+{
+    sandbox.exit_code = exit_code;
+}
+
+void sandbox_begin(int mode)
+{
+    sandbox.mode = mode;
+#ifndef SANDBOX_DISABLED
+    if (mode != SANDBOX_OFF) {
+        landlock_begin(&sandbox.landlock);
+    }
+#endif
+}
+
+void sandbox_allow_reading(const char *path)
+{
+    landlock_allow_reading(&sandbox.landlock, path);
+}
+
+void sandbox_allow_commit(const struct syscalls_commit *commit)
+{
+    sandbox.has_commit = true;
+    sandbox.commit = *commit;
+    landlock_allow_renaming(&sandbox.landlock, commit->directory_fd);
+}
+
+void sandbox_allow_reopening(int fd)
+{
+    if (fd >= 0 && sandbox.reopened_count < REOPENED_MAX) {
+        sandbox.reopened[sandbox.reopened_count++] = fd;
+    }
+}
+
+#if defined(__linux__) && !defined(SANDBOX_DISABLED)
+/* A call that only an attack would make. Nothing but calls that are safe in a handler, since this may
+ * come at any place. */
+static void stop(int number, siginfo_t *info, void *context)
+{
+    static const char before[] =
+        "qcow2: stopped by its own sandbox before it made system call number ";
+    static const char after[] =
+        ", which reading an image never needs; the image may be an attack, else please report it\n";
+    char text[sizeof before + sizeof after + 16];
+    char digits[16];
+    size_t used = sizeof before - 1;
+    size_t count = 0;
+    unsigned value = (unsigned)info->si_syscall;
+
+    (void)number;
+    (void)context;
+    memcpy(text, before, used);
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    while (count > 0) {
+        text[used++] = digits[--count];
+    }
+    memcpy(text + used, after, sizeof after - 1);
+    used += sizeof after - 1;
+    signals_remove_unfinished();
+    if (write(STDERR_FILENO, text, used) < 0) {
+        _exit(sandbox.exit_code); /* nothing else could be done about it */
+    }
+    _exit(sandbox.exit_code);
+}
+
+static void restrict_syscalls(void)
+{
+    struct sigaction action;
+    struct sigaction before;
+
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = stop;
+    action.sa_flags = SA_SIGINFO;
+    sigfillset(&action.sa_mask);
+    sigaction(SIGSYS, &action, &before);
+    sandbox.syscalls =
+        syscalls_restrict(sandbox.has_commit ? &sandbox.commit : NULL, sandbox.files);
+    if (!sandbox.syscalls) {
+        sigaction(SIGSYS, &before, NULL);
+    }
+}
+
+static void restrict_self(void)
+{
+    /* Without it only root could go on, and with it no program could be started that may do more. */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        landlock_drop(&sandbox.landlock);
+        return;
+    }
+    sandbox.files = landlock_enforce(&sandbox.landlock);
+    restrict_syscalls();
+}
+#else
+static void restrict_self(void)
+{
+}
+#endif
+
+static bool complete(bool files, bool syscalls)
+{
+    if (sandbox.mode != SANDBOX_REQUIRE || (files && syscalls)) {
+        return true;
+    }
+    report(
+        NULL,
+        "--require-sandbox: this system, or this build of the program, has no %s; nothing was read",
+        files ? "seccomp" : "Landlock");
+    return false;
+}
+
+bool sandbox_enter(void)
+{
+    if (sandbox.mode != SANDBOX_OFF) {
+        restrict_self();
+    }
+    return complete(sandbox.files, sandbox.syscalls);
+}
+
+bool sandbox_seal(void)
+{
+    struct landlock landlock;
+    bool files = false;
+    bool syscalls;
+
+    /* Another layer of Landlock, which allows no file but those that are open already. (A descriptor
+     * that has been closed since gives no rule, or that of another file which is open.) */
+    if (sandbox.files && landlock_begin(&landlock)) {
+        for (size_t i = 0; i < sandbox.reopened_count; i++) {
+            landlock_allow_reopening(&landlock, sandbox.reopened[i]);
+        }
+        if (sandbox.has_commit) {
+            landlock_allow_renaming(&landlock, sandbox.commit.directory_fd);
+        }
+        files = landlock_enforce(&landlock);
+    }
+    syscalls = sandbox.syscalls && syscalls_seal(files);
+    return complete(files, syscalls);
+}
