@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "confine.h"
 #include "report.h"
 #include "signals.h"
 #include "stats.h"
@@ -117,15 +118,41 @@ static int list_rules(const struct args *args, const struct vet_policy *policy)
     return vet_print_rules_json(policy) ? EXIT_SUCCESS : EXIT_ERROR;
 }
 
-static bool look(struct vet *vet, int format)
+/* False: reported. Nothing but the file itself can be opened, and once it is, nothing at all. */
+static bool open_file(struct vet *vet, const struct common_options *common,
+                      struct qcow2_source *source_ret)
 {
-    if (!vet_open(vet, format)) {
+    const struct confinement alone = { .common = common, .images = &vet->path, .image_count = 1 };
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+
+    if (!confine(&alone)) {
         return false;
     }
-    if (vet->image == NULL) {
-        return true;
+    if (qcow2_source_from_path(vet->path, source_ret, &err) < 0) {
+        report_library(vet->path, &err);
+        return false;
     }
-    return vet_header(vet) && vet_tables(vet);
+    if (!confine_opened()) {
+        source_ret->close(source_ret->ctx);
+        return false;
+    }
+    return true;
+}
+
+/* False: reported. */
+static bool look(struct vet *vet, const struct common_options *common)
+{
+    struct qcow2_source source;
+
+    if (!open_file(vet, common, &source)) {
+        return false;
+    }
+    if (!vet_open(vet, &source, common->format) ||
+        (vet->image != NULL && !(vet_header(vet) && vet_tables(vet)))) {
+        report_library(vet->path, &vet->failure);
+        return false;
+    }
+    return true;
 }
 
 static int vet_image(const struct args *args, const struct vet_policy *policy)
@@ -140,8 +167,8 @@ static int vet_image(const struct args *args, const struct vet_policy *policy)
     vet->path = args->operands[0];
     vet->policy = policy;
     vet->info.size = sizeof vet->info;
-    if (!look(vet, args->common.format)) {
-        report_library(vet->path, &vet->failure);
+    if (!look(vet, &args->common)) {
+        code = EXIT_ERROR;
     } else if (args->common.output != OUTPUT_JSON) {
         vet_print_human(vet, args->common.quiet);
         code = vet_verdict(vet) ? EXIT_SUCCESS : EXIT_NO;

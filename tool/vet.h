@@ -124,8 +124,9 @@ bool vet_verdict(const struct vet *vet);
 
 /* ---- vet_open.c ---- */
 
-/* Opens the image, or finds why it does not open. False: it could not be looked at; reported. */
-bool vet_open(struct vet *vet, int format);
+/* Opens the image out of its file, which it takes over, or finds why it does not open. False: it could not be
+ * looked at, and `failure` says why. */
+bool vet_open(struct vet *vet, const struct qcow2_source *source, int format);
 
 /* ---- vet_header.c, vet_tables.c ---- */
 

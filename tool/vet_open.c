@@ -89,23 +89,18 @@ static bool open_raw(struct vet *vet, const struct qcow2_source *source)
     return true;
 }
 
-bool vet_open(struct vet *vet, int format)
+bool vet_open(struct vet *vet, const struct qcow2_source *source, int format)
 {
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
-    struct qcow2_source source;
     int fd;
 
-    if (qcow2_source_from_path(vet->path, &source, &err) < 0) {
-        vet->failure = err;
-        return false;
-    }
     if (format == QCOW2_FORMAT_RAW) {
-        return open_raw(vet, &source);
+        return open_raw(vet, source);
     }
-    fd = source.get_fd(source.ctx);
+    fd = source->get_fd(source->ctx);
     options.flags = QCOW2_OPEN_METADATA_ONLY;
-    if (qcow2_open_source(&source, &options, &vet->image, &err) < 0) {
+    if (qcow2_open_source(source, &options, &vet->image, &err) < 0) {
         return judge(vet, &err);
     }
     qcow2_get_info(vet->image, 0, &vet->info, NULL);
