@@ -80,14 +80,14 @@ static void require_header(const struct q2_luks_header *h)
 /* Makes the passphrase fit the first slot that is active: 0, or a code of what it takes. */
 static int make_fit(struct q2_luks_header *h, const uint8_t *passphrase, uint8_t seed)
 {
-    struct material material = { .seed = seed };
-    uint8_t *bytes = malloc(Q2_LUKS_MAX_MATERIAL_BYTES);
+    struct material place = { .seed = seed };
+    uint8_t *material = malloc(Q2_LUKS_MAX_MATERIAL_BYTES);
     uint8_t key[Q2_CRYPTO_MAX_KEY_BYTES], master[Q2_CRYPTO_MAX_KEY_BYTES];
     struct q2_cipher *cipher = NULL;
     struct q2_cipher_worker *worker = NULL;
     size_t n = q2_luks_material_bytes(h);
     unsigned i = 0;
-    int r = bytes == NULL ? QCOW2_E_NOMEM : 0;
+    int r = material == NULL ? QCOW2_E_NOMEM : 0;
 
     while (i < Q2_LUKS_SLOTS && !h->slots[i].active) {
         i++;
@@ -95,19 +95,19 @@ static int make_fit(struct q2_luks_header *h, const uint8_t *passphrase, uint8_t
     if (i == Q2_LUKS_SLOTS || h->slots[i].iterations > MAX_ITERATIONS) {
         r = QCOW2_E_KEY;
     }
-    if (r == 0 && (r = read_material(&material, bytes, n, h->slots[i].material_off, NULL)) == 0 &&
+    if (r == 0 && (r = read_material(&place, material, n, h->slots[i].material_off, NULL)) == 0 &&
         (r = q2_pbkdf2(h->hash, passphrase, PASSPHRASE_BYTES, h->slots[i].salt,
                        h->slots[i].iterations, key, h->key_bytes, NULL)) == 0 &&
         (r = q2_cipher_create(&h->method, key, h->key_bytes, &cipher, NULL)) == 0 &&
         (r = q2_cipher_worker_create(cipher, &worker, NULL)) == 0 &&
-        (r = q2_cipher_decrypt(worker, bytes, bytes, n, 0, NULL)) == 0 &&
-        (r = q2_af_merge(h->hash, bytes, h->key_bytes, Q2_LUKS_STRIPES, master, NULL)) == 0) {
+        (r = q2_cipher_decrypt(worker, material, material, n, 0, NULL)) == 0 &&
+        (r = q2_af_merge(h->hash, material, h->key_bytes, Q2_LUKS_STRIPES, master, NULL)) == 0) {
         r = q2_pbkdf2(h->hash, master, h->key_bytes, h->digest_salt, h->digest_iterations,
                       h->digest, sizeof h->digest, NULL);
     }
     q2_cipher_worker_destroy(worker);
     q2_cipher_destroy(cipher);
-    free(bytes);
+    free(material);
     return r;
 }
 

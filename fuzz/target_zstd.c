@@ -12,7 +12,7 @@
 enum { MAX_BYTES = 65536 };
 
 /* Also: whether a frame stated a size that it did not have, which is overlooked if its last block is empty. */
-static bool by_streaming(const struct fuzz_stream *s, uint8_t *out, bool *lies_ret)
+static bool by_streaming(const struct fuzz_stream *s, void *out, bool *lies_ret)
 {
     static ZSTD_DCtx *context;
     ZSTD_inBuffer input = { s->bytes, s->n, 0 };

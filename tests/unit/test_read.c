@@ -222,13 +222,13 @@ static void two_threads_read_the_same_cluster(void **state)
 static void version_1_hole_ends_at_an_entry_with_high_bits(void **state)
 {
     enum { SPAN = 512 * 64, L1_OFF = 512 };
-    unsigned char file[1024] = { 0 }, *disk = malloc((size_t)2 * SPAN);
+    static unsigned char disk[2 * SPAN];
+    unsigned char file[1024] = { 0 };
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct sample_source source;
     struct qcow2_image *image;
 
     (void)state;
-    assert_non_null(disk);
     sample_store(file, 0x514649FB, 4);
     sample_store(file + 4, 1, 4);
     sample_store(file + 24, (uint64_t)2 * SPAN, 8);
@@ -242,7 +242,6 @@ static void version_1_hole_ends_at_an_entry_with_high_bits(void **state)
     assert_int_equal(qcow2_pread(image, disk, (size_t)2 * SPAN, 0, &err), QCOW2_E_TRUNCATED);
     assert_true(err.guest_offset == SPAN);
     qcow2_close(image);
-    free(disk);
 }
 
 int main(void)
