@@ -106,7 +106,7 @@ check_asan() {
     pytest_of tests/images || status=1
     pytest_of tests/tool || status=1
     pytest_of tests/check || status=1
-    # Half a minute.
+    # A minute or more.
     pytest_of tests/faults/test_every_fault.py || status=1
     return $status
 }

@@ -48,8 +48,15 @@ static void gave(void *block)
 
 /* CAUGHT is the name under which a call arrives here, REAL where it goes on to. */
 #ifdef FAULTS_INTERPOSE
-#define CAUGHT(name) name
+#define CAUGHT(name) caught_##name
 #define REAL(name)   __libc_##name
+void *caught_malloc(size_t bytes) __asm__("malloc");
+void *caught_calloc(size_t count, size_t bytes) __asm__("calloc");
+void *caught_realloc(void *old, size_t bytes) __asm__("realloc");
+void *caught_aligned_alloc(size_t alignment, size_t bytes) __asm__("aligned_alloc");
+int caught_posix_memalign(void **block_ret, size_t alignment,
+                          size_t bytes) __asm__("posix_memalign");
+void caught_free(void *block) __asm__("free");
 void *__libc_malloc(size_t bytes);
 void *__libc_calloc(size_t count, size_t bytes);
 void *__libc_realloc(void *old, size_t bytes);

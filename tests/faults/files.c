@@ -194,7 +194,8 @@ void files_source(struct file *file, struct qcow2_source *source_ret)
 }
 
 int files_grant(void *ctx, const struct qcow2_reference *reference, struct qcow2_source *source_ret,
-                int *format_ret, struct qcow2_error *err)
+                int *format_ret, /* NOLINT(readability-non-const-parameter): fixed type */
+                struct qcow2_error *err)
 {
     struct file *file = files_find(ctx, reference->name);
 

@@ -72,8 +72,7 @@ static void read_somewhere(uint64_t *state, unsigned char *buffer)
     uint64_t known = end - at < count ? end - at : count;
 
     if (answered((int)got, &err, "read") && memcmp(buffer, disk + at, (size_t)known) != 0) {
-        die("wrong bytes between %llu and %llu", (unsigned long long)at,
-            (unsigned long long)(at + known));
+        die("wrong bytes among %llu at %llu", (unsigned long long)known, (unsigned long long)at);
     }
 }
 
