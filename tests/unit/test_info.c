@@ -132,6 +132,58 @@ static void what_does_not_exist_has_no_facts(void **state)
     qcow2_close(image);
 }
 
+static void names_of_bits_that_do_not_exist_are_left_alone(void **state)
+{
+    /* A feature name table of two entries: bit 63 of the incompatible ones, and bit "64". */
+    unsigned char before[8 + 2 * 48 + 8], *extension = sample.file + 112;
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    memcpy(before, extension, sizeof before);
+    memset(extension, 0, sizeof before);
+    sample_store(extension, 0x6803f857, 4);
+    sample_store(extension + 4, 2 * 48, 4);
+    extension[8 + 1] = 63;
+    memcpy(extension + 8 + 2, "last", 4);
+    extension[8 + 48 + 1] = 64;
+    memcpy(extension + 8 + 48 + 2, "none", 4);
+    image = sample_open(&source, &sample, NULL);
+    assert_string_equal(qcow2_get_feature_name(image, 0, 0, 63), "last");
+    assert_null(qcow2_get_feature_name(image, 0, 0, 64));
+    assert_string_equal(qcow2_get_feature_name(image, 0, 1, 0), "lazy refcounts");
+    qcow2_close(image);
+    memcpy(extension, before, sizeof before);
+}
+
+static void a_luks_header_must_be_as_long_as_one(void **state)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
+    unsigned char before[40], *extension = sample.file + 112;
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    options.flags = QCOW2_OPEN_METADATA_ONLY;
+    memcpy(before, extension, sizeof before);
+    memset(extension, 0, sizeof before);
+    sample_store(sample.file + 32, QCOW2_ENCRYPTION_LUKS, 4);
+    sample_store(extension, 0x0537be77, 4);
+    sample_store(extension + 4, 16, 4);
+    sample_store(extension + 8, UINT64_C(1) << 40, 8); /* past the end, if it is looked at */
+    sample_store(extension + 16, 592, 8);
+    image = sample_open(&source, &sample, &options);
+    assert_int_equal(qcow2_get_luks_info(image, 0, &luks, NULL), QCOW2_E_TRUNCATED);
+    qcow2_close(image);
+    sample_store(extension + 16, 591, 8);
+    image = sample_open(&source, &sample, &options);
+    assert_int_equal(qcow2_get_luks_info(image, 0, &luks, NULL), QCOW2_E_CORRUPT);
+    qcow2_close(image);
+    memcpy(extension, before, sizeof before);
+    sample_store(sample.file + 32, 0, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +191,8 @@ int main(void)
         cmocka_unit_test(info_says_what_the_header_says),
         cmocka_unit_test(structs_that_come_out_are_filled_as_far_as_there_is_room),
         cmocka_unit_test(what_does_not_exist_has_no_facts),
+        cmocka_unit_test(names_of_bits_that_do_not_exist_are_left_alone),
+        cmocka_unit_test(a_luks_header_must_be_as_long_as_one),
     };
 
     return cmocka_run_group_tests(tests, make_sample, drop_sample);
