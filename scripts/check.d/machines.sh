@@ -4,7 +4,7 @@
 # (musl). All are cross builds in the sense of meson, described by files that are made here; the
 # libraries come from the directories that `scripts/setup machines` unpacks (scripts/sysroot).
 #
-# Each takes about a minute of two idle processors, s390x two; scripts/setup machines half a minute once.
+# Each takes one to two minutes of processor time, of which two processors share most.
 #
 # i386 runs by itself where the kernel can (any x86-64 one, as a rule), s390x under qemu's user-mode
 # emulation, musl as it is. QCOW2_MACHINES=full runs every image and tool test on each instead of those
@@ -88,6 +88,7 @@ check_i386() {
 add s390x "unit tests, and image tests, on a big-endian machine under emulation"
 check_s390x() {
     local description emulator=qemu-s390x status=0 names
+    # shellcheck disable=SC2034
     local timeout_multiplier=20 # of an emulator; unit_tests sees it
     need s390x-linux-gnu-gcc qemu-s390x && have_machine s390x || return
     machine_file s390x s390x-linux-gnu s390x big /lib/ld64.so.1
