@@ -2,6 +2,7 @@
 /* test_dirty.c - dirty bitmaps of an image as a whole: directory, tables and bits, sound and broken. */
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +53,7 @@ static int set_up(void **state)
     sample_store(m->directory + 16, 1, 1);
     sample_store(m->directory + 17, 9, 1);
     sample_store(m->directory + 18, 3, 2);
-    memcpy(m->directory + 24, "bit", 3);
+    (void)snprintf((char *)m->directory + 24, 8, "bit");
     sample_store(m->table, m->bits_off, 8);
     *state = m;
     return 0;

@@ -2,6 +2,7 @@
 /* test_info.c - what qcow2.h promises of facts that need no reading. */
 #include "unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "sample.h"
@@ -145,9 +146,9 @@ static void names_of_bits_that_do_not_exist_are_left_alone(void **state)
     sample_store(extension, 0x6803f857, 4);
     sample_store(extension + 4, 2 * 48, 4);
     extension[8 + 1] = 63;
-    memcpy(extension + 8 + 2, "last", 4);
+    (void)snprintf((char *)extension + 8 + 2, 46, "last");
     extension[8 + 48 + 1] = 64;
-    memcpy(extension + 8 + 48 + 2, "none", 4);
+    (void)snprintf((char *)extension + 8 + 48 + 2, 46, "none");
     image = sample_open(&source, &sample, NULL);
     assert_string_equal(qcow2_get_feature_name(image, 0, 0, 63), "last");
     assert_null(qcow2_get_feature_name(image, 0, 0, 64));

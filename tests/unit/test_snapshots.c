@@ -2,6 +2,7 @@
 /* test_snapshots.c - internal snapshots of an image as a whole: the table, and opening one of them. */
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +45,7 @@ static int set_up(void **state)
     sample_store(k->entry + 14, 1, 2);
     sample_store(k->entry + EXTRA_LENGTH, 16, 4);
     sample_store(k->entry + DISK_SIZE, k->sample.size, 8);
-    memcpy(k->entry + 56, "1a", 2);
+    (void)snprintf((char *)k->entry + 56, 8, "1a");
     *state = k;
     return 0;
 }
