@@ -116,7 +116,7 @@ check_fuzz() {
     local status=0 program target
     built asan || return
     ninja -C "$build_dir" fuzz-programs || return 1
-    # Some ten seconds in all, building aside.
+    # Two seconds in all; building the programs takes half a minute.
     for program in "$build_dir"/fuzz/seeds_*; do
         [ -f "$program" ] || continue
         target=${program##*/seeds_}
