@@ -53,7 +53,7 @@ _qcow2()
         options="--deny --warn --note --ignore --strict --max-virtual-size --max-ratio --max-expansion
             --max-memory --list-rules --output"
         outputs="human json"
-        common="--format --stats --quiet --force-share --help"
+        common="--format --stats --no-sandbox --require-sandbox --quiet --force-share --help"
         ;;
     help)
         mapfile -t COMPREPLY < <(compgen -W "${commands% help}" -- "$current")
