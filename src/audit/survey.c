@@ -18,9 +18,6 @@
 /* What a reading thread takes beside its buffers: contexts of the decoders and of the cipher. */
 #define THREAD_FIXED_BYTES (UINT64_C(512) << 10)
 
-/* Input that is read ahead for compressed clusters, unless one alone is longer. */
-#define READ_AHEAD_BYTES (UINT64_C(256) << 10)
-
 int q2_survey_memory(struct q2_survey *survey, uint64_t n_bytes)
 {
     if (n_bytes > survey->max_memory_bytes - survey->memory_bytes) {
@@ -66,8 +63,7 @@ static void sum_needs(struct q2_survey *survey)
     result->cache_memory_bytes = Q2_DEFAULT_TABLE_CACHE_BYTES + Q2_DEFAULT_CLUSTER_CACHE_BYTES;
     result->thread_memory_bytes =
         THREAD_FIXED_BYTES + survey->cluster_bytes +
-        (2 * survey->cluster_bytes > READ_AHEAD_BYTES ? 2 * survey->cluster_bytes
-                                                      : READ_AHEAD_BYTES);
+        (2 * survey->cluster_bytes > Q2_BATCH_BYTES ? 2 * survey->cluster_bytes : Q2_BATCH_BYTES);
     /* A block of the L2 table, one of the L1 table if that is large, and the byte's own cluster. */
     result->byte_work_bytes = Q2_TABLE_BLOCK_BYTES + (resident ? 0 : Q2_TABLE_BLOCK_BYTES);
     result->byte_work_bytes += result->longest_stream_bytes > 0

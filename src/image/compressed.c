@@ -11,9 +11,6 @@
 #include "base/checked.h"
 #include "base/error.h"
 
-/* The most input that is fetched at once for several clusters. */
-#define BATCH_BYTES (UINT64_C(256) << 10)
-
 /* Scratch memory grows in these steps, so that streams of slightly different length fit what is there. */
 #define GRAIN_BITS 16
 
@@ -48,7 +45,7 @@ static const uint8_t *fetch(struct qcow2_image *image, struct q2_lane *lane,
         return lane->compressed.bytes + (run->host_off - lane->held_off);
     }
     lane->held_bytes = 0;
-    end = q2_lookup_compressed_end(image, lane, run, ahead_bytes, BATCH_BYTES);
+    end = q2_lookup_compressed_end(image, lane, run, ahead_bytes, Q2_BATCH_BYTES);
     count = q2_window_existing(file, run->host_off, end - run->host_off);
     if (!q2_scratch_reserve(&lane->compressed, (size_t)q2_round_up(count, GRAIN_BITS))) {
         *code_ret = q2_error_nomem(err);

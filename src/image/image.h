@@ -147,6 +147,9 @@ uint64_t q2_lookup_compressed_end(struct qcow2_image *image, struct q2_lane *lan
 
 /* ---- compressed.c ---- */
 
+/* The most input that is fetched at once for several clusters. */
+#define Q2_BATCH_BYTES (UINT64_C(256) << 10)
+
 /* Reads n bytes of a COMPRESSED run from its start on. ahead_bytes: how much of the disk behind
  * them the same call is going to read, so that input for it can be fetched along. `keep`: worth a place
  * in the cluster cache. */

@@ -12,6 +12,12 @@
 #ifdef __linux__
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+/* glibc takes the request as an unsigned long; others, as POSIX has it, as an int. */
+#ifdef __GLIBC__
+#define GET_DEVICE_SIZE BLKGETSIZE64
+#else
+#define GET_DEVICE_SIZE ((int)BLKGETSIZE64)
+#endif
 #endif
 
 #include <qcow2.h>
@@ -80,7 +86,7 @@ static int file_get_size(void *ctx, uint64_t *bytes_ret)
         return 0;
     }
 #if defined(__linux__) && defined(BLKGETSIZE64)
-    if (ioctl(file->fd, BLKGETSIZE64, bytes_ret) == 0) {
+    if (ioctl(file->fd, GET_DEVICE_SIZE, bytes_ret) == 0) {
         return 0;
     }
 #endif

@@ -95,7 +95,7 @@ static void read_pieces(struct disk *disk, uint64_t start, uint64_t end, uint64_
     for (uint64_t at = start; at < end; at += disk->piece) {
         uint64_t length = end - at < disk->piece ? end - at : disk->piece;
         struct qcow2_error err = QCOW2_ERROR_INIT;
-        ssize_t got = qcow2_pread(disk->image, disk->bytes + at, length, at, &err);
+        ssize_t got = qcow2_pread(disk->image, disk->bytes + at, (size_t)length, at, &err);
 
         if (got >= 0) {
             if ((uint64_t)got != length)
@@ -106,7 +106,7 @@ static void read_pieces(struct disk *disk, uint64_t start, uint64_t end, uint64_
         }
         if (at + length <= named)
             contradiction("a byte before the one named is unreadable", at);
-        memset(disk->bytes + at, 0, length);
+        memset(disk->bytes + at, 0, (size_t)length);
         disk->bad[at / disk->piece] = 1;
         disk->any_bad = true;
         bad_piece(run, at, length, &err);
@@ -121,7 +121,7 @@ static void read_disk(struct disk *disk)
     for (uint64_t at = 0; at < disk->length; at += step) {
         uint64_t length = disk->length - at < step ? disk->length - at : step;
         struct qcow2_error err = QCOW2_ERROR_INIT;
-        ssize_t got = qcow2_pread(disk->image, disk->bytes + at, length, at, &err);
+        ssize_t got = qcow2_pread(disk->image, disk->bytes + at, (size_t)length, at, &err);
 
         if (got < 0)
             read_pieces(disk, at, at + length, err.guest_offset, &run);
