@@ -159,8 +159,9 @@ static struct q2_lane *take(const struct q2_lanes *lanes, unsigned at)
     return lane;
 }
 
-/* The processor has no lane yet, or a thread that lost the processor in the middle of a call has it.
- * In that case there are more threads than processors, and each soon has a place of its own. */
+/* The processor has no lane, or a thread that lost the processor in the middle of a call has it. In that
+ * case there are more threads than processors, and each soon has a place of its own. A lane that comes from
+ * another processor stays: the thread has moved, and would look for it again at every call. */
 static struct q2_lane *take_elsewhere(struct q2_lanes *lanes, unsigned of_processor)
 {
     unsigned at = number_of_thread();
@@ -168,6 +169,7 @@ static struct q2_lane *take_elsewhere(struct q2_lanes *lanes, unsigned of_proces
 
     for (unsigned i = 0; i < lanes->places; i++) {
         if ((lane = take(lanes, at + i)) != NULL) {
+            lane->place = lane->roomy ? of_processor : lane->place;
             return lane;
         }
     }

@@ -2,6 +2,7 @@
 /* test_lane.c - image/lane: every running call has memory of its own, and a hit writes to no other. */
 #include "unit.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,41 @@ static void test_a_crowd_that_comes_back_meets_the_lanes_it_left(void **state)
     for (int i = 0; i < CROWD; i++) {
         q2_lane_check_in(&lanes, again[i]);
     }
+    q2_lanes_deinit(&lanes);
+}
+
+/* Looking for it at all other places costs more than the rest of a small read. */
+static void test_a_lane_follows_its_thread_to_another_processor(void **state)
+{
+    cpu_set_t before, one;
+    struct q2_lanes lanes;
+    struct q2_lane *lane;
+    size_t at[2] = { 0, 0 };
+    int found = 0;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE && found < 2; cpu++) {
+        if (CPU_ISSET(cpu, &before)) {
+            at[found++] = cpu;
+        }
+    }
+    if (found < 2) {
+        skip();
+    }
+    assert_int_equal(q2_lanes_init(&lanes), 0);
+    for (int i = 0; i < 2; i++) {
+        CPU_ZERO(&one);
+        CPU_SET(at[i], &one);
+        assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+        for (int call = 0; call < 2; call++) {
+            lane = q2_lane_check_out(&lanes);
+            assert_non_null(lane);
+            q2_lane_check_in(&lanes, lane);
+        }
+        assert_int_equal(lane->place, at[i]);
+    }
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
     q2_lanes_deinit(&lanes);
 }
 
@@ -160,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls_at_once_have_lanes_of_their_own),
         cmocka_unit_test(test_a_crowd_that_comes_back_meets_the_lanes_it_left),
+        cmocka_unit_test(test_a_lane_follows_its_thread_to_another_processor),
         cmocka_unit_test(test_a_crowd_gives_its_scratch_memory_back),
         cmocka_unit_test(test_a_hit_writes_to_no_memory_that_threads_share),
     };
