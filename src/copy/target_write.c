@@ -11,6 +11,11 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+/* linux/falloc.h has it; musl's headers do not, and including both defines the others twice. */
+#if defined(__linux__) && !defined(FALLOC_FL_ZERO_RANGE)
+#define FALLOC_FL_ZERO_RANGE 0x10
+#endif
+
 /* Ways to make zeros on a device, best first. Each is given up for good when it fails once: what a
  * device cannot do now it cannot do later, and the last one is plain writing, which tells what is
  * really wrong. */

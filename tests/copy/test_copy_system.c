@@ -21,6 +21,11 @@
 #include "copy/target.h"
 #include "disk.h"
 
+/* linux/falloc.h has it; musl's headers do not, and including both defines the others twice. */
+#if defined(__linux__) && !defined(FALLOC_FL_ZERO_RANGE)
+#define FALLOC_FL_ZERO_RANGE 0x10
+#endif
+
 enum { FILE_BYTES = 8 << 20, LOOKED_AT = 1 << 20, ALL = 1 << 30 };
 
 /* Answers in the order of the calls: the most that is taken, or a negative errno. After the last one
