@@ -148,7 +148,8 @@ check_musl() {
     musl_root || return
     built musl || return
     unit_tests || status=1
-    pytest_of tests/tool || status=1
+    # musl forks with all signals blocked, so that the kernel ends the program before it can say why.
+    chosen_tests tests/tool "not a_new_process" || status=1
     chosen_tests tests/images "damaged or stream" || status=1
     return $status
 }

@@ -161,6 +161,9 @@ static void writes_that_are_interrupted_or_do_half_are_finished(void **state)
 static void file_that_cannot_be_sized_is_told(void **state)
 {
     (void)state;
+#ifndef __GLIBC__
+    skip(); /* the call has another name there, and is not caught */
+#endif
     assert_true(walk(TRUNCATIONS, 1, false, EFBIG, QCOW2_E_IO) > 0);
 }
 
