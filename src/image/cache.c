@@ -129,7 +129,7 @@ struct view {
     uint32_t sequence;
 };
 
-static bool find(struct q2_cache *cache, struct q2_cache_key key, struct view *view_ret)
+static inline bool find(struct q2_cache *cache, struct q2_cache_key key, struct view *view_ret)
 {
     uint32_t at;
 
@@ -156,7 +156,8 @@ static bool find(struct q2_cache *cache, struct q2_cache_key key, struct view *v
 }
 
 /* After the words were copied: were they the block's? */
-static bool still_there(const struct q2_cache *cache, const struct view *view, uint32_t *last_slot)
+static inline bool still_there(const struct q2_cache *cache, const struct view *view,
+                               uint32_t *last_slot)
 {
     uint32_t number = (uint32_t)(view->slot - cache->slots);
 
@@ -185,6 +186,18 @@ bool q2_cache_get_words(struct q2_cache *cache, struct q2_cache_key key, size_t 
     for (size_t i = 0; i < n_words; i++) {
         words_ret[i] = atomic_load_explicit(&view.words[first_word + i], WORD_LOAD);
     }
+    return still_there(cache, &view, last_slot);
+}
+
+bool q2_cache_get_word(struct q2_cache *cache, struct q2_cache_key key, size_t at,
+                       uint64_t *word_ret, uint32_t *last_slot)
+{
+    struct view view;
+
+    if (!find(cache, key, &view)) {
+        return false;
+    }
+    *word_ret = atomic_load_explicit(&view.words[at], WORD_LOAD);
     return still_there(cache, &view, last_slot);
 }
 

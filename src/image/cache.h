@@ -59,6 +59,10 @@ void q2_cache_deinit(struct q2_cache *cache);
 bool q2_cache_get_words(struct q2_cache *cache, struct q2_cache_key key, size_t first_word,
                         size_t n_words, uint64_t *words_ret, uint32_t *last_slot);
 
+/* One word. */
+bool q2_cache_get_word(struct q2_cache *cache, struct q2_cache_key key, size_t at,
+                       uint64_t *word_ret, uint32_t *last_slot);
+
 /* The same in bytes, for blocks that were put as bytes. */
 bool q2_cache_get_bytes(struct q2_cache *cache, struct q2_cache_key key, size_t first_byte,
                         size_t n_bytes, void *bytes_ret, uint32_t *last_slot);

@@ -73,6 +73,7 @@ struct qcow2_image {
     uint64_t size_bytes;
     uint32_t flags;
     unsigned n_layers;
+    bool direct;              /* see direct.c */
     struct q2_layer *layers;  /* the image itself first */
     struct q2_cache tables;   /* blocks of tables, by (host offset / block size, depth) */
     struct q2_cache clusters; /* decoded clusters, by (compressed descriptor, depth) */
@@ -145,6 +146,17 @@ uint64_t q2_lookup_compressed_end(struct qcow2_image *image, struct q2_lane *lan
                                   const struct q2_run *run, uint64_t max_bytes,
                                   uint64_t limit_bytes);
 
+/* ---- direct.c ---- */
+
+/* Whether the image is of the shape that the short way knows. */
+bool q2_direct_applies(const struct qcow2_image *image);
+
+/* Reads n bytes (at least 1, inside the disk) if they lie in one stored cluster whose entry is cached and
+ * holds nothing unusual: 1, or the code of a read that failed. 0: nothing was done, the general way
+ * has the answer. */
+int q2_direct_read(struct qcow2_image *image, struct q2_lane *lane, void *buf, size_t n,
+                   uint64_t guest_off, struct qcow2_error *err);
+
 /* ---- compressed.c ---- */
 
 /* The most input that is fetched at once for several clusters. */
@@ -214,8 +226,15 @@ int q2_layer_select_snapshot(struct q2_layer *layer, const struct qcow2_options 
 
 /* ---- open.c ---- */
 
+int q2_image_fail_readable(const struct qcow2_image *image, struct qcow2_error *err);
+
 /* Refuses NULL, and images that were opened for metadata only. */
-int q2_image_check_readable(const struct qcow2_image *image, struct qcow2_error *err);
+static inline int q2_image_check_readable(const struct qcow2_image *image, struct qcow2_error *err)
+{
+    return image != NULL && (image->flags & QCOW2_OPEN_METADATA_ONLY) == 0
+               ? 0
+               : q2_image_fail_readable(image, err);
+}
 
 static inline const struct q2_layer *q2_image_layer(const struct qcow2_image *image, int depth)
 {

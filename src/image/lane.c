@@ -16,39 +16,20 @@
  * there are processors, because a thread that waits for its turn in the middle of a call has a lane. */
 enum { MIN_PLACES = 128, MAX_PLACES = 1024 };
 
-/* Lanes for each processor that keep their scratch memory between calls; the others are only used
- * when more threads read than can run. */
-enum { ROOMY_PER_PROCESSOR = 2 };
-
-/* Idle places stand a cache line apart. */
-enum { STRIDE = Q2_CACHE_LINE / sizeof(_Atomic(struct q2_lane *)) };
-
-static void count_places(struct q2_lanes *lanes)
+int q2_lanes_init(struct q2_lanes *lanes)
 {
     long processors = sysconf(_SC_NPROCESSORS_CONF);
 
+    memset(lanes, 0, sizeof *lanes);
+    lanes->processors = processors < 1            ? 1
+                        : processors > MAX_PLACES ? MAX_PLACES
+                                                  : (unsigned)processors;
     lanes->places = MIN_PLACES;
-    while (lanes->places < MAX_PLACES && (long)lanes->places < processors * ROOMY_PER_PROCESSOR) {
+    while (lanes->places < MAX_PLACES && lanes->places < lanes->processors * 2) {
         lanes->places *= 2;
     }
-    lanes->roomy =
-        processors < 1 ? ROOMY_PER_PROCESSOR : (unsigned)processors * (unsigned)ROOMY_PER_PROCESSOR;
-}
-
-int q2_lanes_init(struct q2_lanes *lanes)
-{
-    memset(lanes, 0, sizeof *lanes);
-    count_places(lanes);
-    lanes->idle = aligned_alloc(Q2_CACHE_LINE, (size_t)lanes->places * Q2_CACHE_LINE);
     lanes->all = calloc(lanes->places, sizeof *lanes->all);
-    if (lanes->idle == NULL || lanes->all == NULL) {
-        q2_lanes_deinit(lanes);
-        return QCOW2_E_NOMEM;
-    }
-    for (unsigned i = 0; i < lanes->places; i++) {
-        atomic_init(&lanes->idle[(size_t)i * STRIDE], NULL);
-    }
-    return 0;
+    return lanes->all != NULL ? 0 : QCOW2_E_NOMEM;
 }
 
 static void lane_destroy(struct q2_lane *lane)
@@ -73,9 +54,7 @@ void q2_lanes_deinit(struct q2_lanes *lanes)
         }
     }
     free(lanes->all);
-    free(lanes->idle);
     lanes->all = NULL;
-    lanes->idle = NULL;
 }
 
 /* A number that differs for most threads. */
@@ -105,6 +84,7 @@ static unsigned home(void)
     return number_of_thread();
 }
 
+/* A lane that the caller holds. */
 static struct q2_lane *lane_create(void)
 {
     size_t bytes = (sizeof(struct q2_lane) + Q2_CACHE_LINE - 1) / Q2_CACHE_LINE * Q2_CACHE_LINE;
@@ -114,6 +94,7 @@ static struct q2_lane *lane_create(void)
         return NULL;
     }
     memset(lane, 0, bytes);
+    atomic_init(&lane->busy, true);
     for (int i = 0; i < Q2_COUNTERS; i++) {
         atomic_init(&lane->counters[i], 0);
     }
@@ -123,70 +104,65 @@ static struct q2_lane *lane_create(void)
     return lane;
 }
 
-/* A lane that finds a place among `all` is kept until close. */
-static void keep(struct q2_lanes *lanes, struct q2_lane *lane)
+/* Takes a lane, unless somebody has it. */
+static bool hold(struct q2_lane *lane)
 {
-    for (unsigned i = 0; i < lanes->places; i++) {
-        struct q2_lane *none = NULL;
-
-        if (atomic_load_explicit(&lanes->all[i], memory_order_relaxed) == NULL &&
-            atomic_compare_exchange_strong(&lanes->all[i], &none, lane)) {
-            lane->kept = true;
-            lane->roomy = i < lanes->roomy;
-            return;
-        }
-    }
+    /* A look before the exchange: a lane in use must not cost its holder the cache line. */
+    return !atomic_load_explicit(&lane->busy, memory_order_relaxed) &&
+           !atomic_exchange_explicit(&lane->busy, true, memory_order_acquire);
 }
 
-static _Atomic(struct q2_lane *) *place_at(const struct q2_lanes *lanes, unsigned i)
+/* A new lane for a place that has none; NULL if there is no memory, or another thread was quicker and
+ * still has its lane. */
+static struct q2_lane *settle(struct q2_lanes *lanes, unsigned at)
 {
-    return &lanes->idle[(size_t)(i & (lanes->places - 1)) * STRIDE];
-}
+    struct q2_lane *lane = lane_create(), *there = NULL;
 
-/* The lane that is idle at a place, if there is one. */
-static struct q2_lane *take(const struct q2_lanes *lanes, unsigned at)
-{
-    _Atomic(struct q2_lane *) *place = place_at(lanes, at);
-    struct q2_lane *lane;
-
-    /* A look before the exchange: lanes in use must not cost a write to a line of theirs. */
-    if (atomic_load_explicit(place, memory_order_relaxed) == NULL ||
-        (lane = atomic_exchange_explicit(place, NULL, memory_order_acquire)) == NULL) {
+    if (lane == NULL) {
         return NULL;
     }
-    lane->place = at;
-    lane->held_bytes = 0;
+    lane->kept = true;
+    lane->roomy =
+        at < lanes->processors ||
+        atomic_fetch_add_explicit(&lanes->others, 1, memory_order_relaxed) < lanes->processors;
+    if (!atomic_compare_exchange_strong_explicit(&lanes->all[at], &there, lane,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        lane_destroy(lane);
+        return hold(there) ? there : NULL;
+    }
     return lane;
 }
 
-/* The processor has no lane, or a thread that lost the processor in the middle of a call has it. In that
- * case there are more threads than processors, and each soon has a place of its own. A lane that comes from
- * another processor stays: the thread has moved, and would look for it again at every call. */
+/* The lane of a place, made if there is none. */
+static struct q2_lane *take(struct q2_lanes *lanes, unsigned at)
+{
+    struct q2_lane *lane = atomic_load_explicit(&lanes->all[at], memory_order_acquire);
+
+    if (lane == NULL) {
+        return settle(lanes, at);
+    }
+    return hold(lane) ? lane : NULL;
+}
+
+/* The processor's lane is not there yet, or a thread that lost the processor in the middle of a call has
+ * it. In that case there are more threads than processors, and each has a place of its own. */
 static struct q2_lane *take_elsewhere(struct q2_lanes *lanes, unsigned of_processor)
 {
-    unsigned at = number_of_thread();
-    struct q2_lane *lane;
+    unsigned of_thread = number_of_thread();
+    struct q2_lane *lane = take(lanes, of_processor);
 
-    for (unsigned i = 0; i < lanes->places; i++) {
-        if ((lane = take(lanes, at + i)) != NULL) {
-            lane->place = lane->roomy ? of_processor : lane->place;
-            return lane;
-        }
+    for (unsigned i = 0; lane == NULL && i < lanes->places; i++) {
+        lane = take(lanes, (of_thread + i) & (lanes->places - 1));
     }
-    lane = lane_create();
-    if (lane != NULL) {
-        keep(lanes, lane);
-        lane->place = lane->roomy ? of_processor : at;
-    }
-    return lane;
+    return lane != NULL ? lane : lane_create();
 }
 
 struct q2_lane *q2_lane_check_out(struct q2_lanes *lanes)
 {
-    unsigned at = home();
-    struct q2_lane *lane = take(lanes, at);
+    unsigned at = home() & (lanes->places - 1);
+    struct q2_lane *lane = atomic_load_explicit(&lanes->all[at], memory_order_acquire);
 
-    return lane != NULL ? lane : take_elsewhere(lanes, at);
+    return lane != NULL && hold(lane) ? lane : take_elsewhere(lanes, at);
 }
 
 static void release_scratch(struct q2_scratch *scratch)
@@ -215,17 +191,8 @@ void q2_lane_check_in(struct q2_lanes *lanes, struct q2_lane *lane)
         release_scratch(&lane->compressed);
         release_scratch(&lane->cluster);
     }
-    /* There are as many places as lanes that are kept, so one is free; others may be quicker to it. */
-    for (unsigned i = lane->place;; i++) {
-        _Atomic(struct q2_lane *) *place = place_at(lanes, i);
-        struct q2_lane *none = NULL;
-
-        if (atomic_load_explicit(place, memory_order_relaxed) == NULL &&
-            atomic_compare_exchange_strong_explicit(place, &none, lane, memory_order_release,
-                                                    memory_order_relaxed)) {
-            return;
-        }
-    }
+    lane->held_bytes = 0;
+    atomic_store_explicit(&lane->busy, false, memory_order_release);
 }
 
 uint64_t q2_lanes_sum(const struct q2_lanes *lanes, enum q2_counter counter)

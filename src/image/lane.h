@@ -3,11 +3,12 @@
  * decoders.
  *
  * A public call checks a lane out, has it alone until it checks it in, and so
- * counts, decodes and fills buffers without a lock or a shared cache line. A
- * thread looks first at the lane of the processor it runs on, so one exchange on
- * a line that nobody else touches is all the synchronisation a call pays for.
- * With more threads than processors that lane is often held by a thread that is
- * not running; then a thread looks at a place of its own. */
+ * counts, decodes and fills buffers without a lock or a shared cache line. Each
+ * lane has a place for good. A thread takes the lane at the place of the
+ * processor it runs on, so one exchange on a line that nobody else touches is
+ * all the synchronisation a call pays for. With more threads than processors
+ * that lane is often held by a thread that is not running; then a thread takes
+ * the one at a place of its own. */
 #ifndef Q2_IMAGE_LANE_H
 #define Q2_IMAGE_LANE_H
 
@@ -44,11 +45,14 @@ struct q2_scratch {
 };
 
 struct q2_lane {
-    /* Written by the holder alone, read by anyone who asks for statistics. */
-    _Atomic uint64_t counters[Q2_COUNTERS];
+    _Atomic bool busy; /* somebody holds it */
+    bool kept;         /* has a place until close; others go when they are checked in */
+    bool roomy;        /* keeps its scratch memory for the next call */
     /* The cache slots used last: using them again at once says nothing about their being popular. */
     uint32_t last_table_slot;
     uint32_t last_cluster_slot;
+    /* Written by the holder alone, read by anyone who asks for statistics. */
+    _Atomic uint64_t counters[Q2_COUNTERS];
     struct q2_scratch compressed; /* bytes as they are in the file */
     struct q2_scratch cluster;    /* one decoded cluster */
     struct q2_decoder decoder;
@@ -58,16 +62,15 @@ struct q2_lane {
     unsigned held_depth;
     uint64_t held_off;
     size_t held_bytes;
-    unsigned place; /* where it was idle last */
-    bool kept;      /* until close; others go when they are checked in */
-    bool roomy;     /* keeps its scratch memory for the next call */
 };
 
 struct q2_lanes {
-    _Atomic(struct q2_lane *) *idle;       /* places, each with a lane or NULL; lines apart */
-    unsigned places;                       /* a power of two */
-    unsigned roomy;                        /* how many lanes keep their scratch memory */
-    _Atomic(struct q2_lane *) *all;        /* every lane ever kept, for statistics; `places` long */
+    _Atomic(struct q2_lane *) *all; /* places: those of the processors first; NULL: no lane yet */
+    unsigned places;                /* a power of two */
+    unsigned processors;
+    /* Lanes at the other places, which are used where more threads read than can run. As many of them
+     * as there are processors are roomy. */
+    _Atomic unsigned others;
     _Atomic uint64_t retired[Q2_COUNTERS]; /* counts of lanes that were not kept */
 };
 

@@ -109,6 +109,7 @@ static int open_image(const struct qcow2_source *source, const struct qcow2_opti
     }
     if (r == 0) {
         image->size_bytes = image->layers[0].size_bytes;
+        image->direct = q2_direct_applies(image);
         if ((options->flags & QCOW2_OPEN_METADATA_ONLY) == 0) {
             r = open_caches(image, options, err);
         }
@@ -202,13 +203,9 @@ uint64_t qcow2_size(const struct qcow2_image *image)
     return image != NULL ? image->size_bytes : 0;
 }
 
-int q2_image_check_readable(const struct qcow2_image *image, struct qcow2_error *err)
+int q2_image_fail_readable(const struct qcow2_image *image, struct qcow2_error *err)
 {
-    if (image == NULL) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image is NULL");
-    }
-    if ((image->flags & QCOW2_OPEN_METADATA_ONLY) != 0) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image was opened for metadata only");
-    }
-    return 0;
+    return q2_error_set(err, QCOW2_E_ARGUMENT,
+                        image == NULL ? "the image is NULL"
+                                      : "the image was opened for metadata only");
 }

@@ -60,12 +60,24 @@ static size_t clip_to_file(const struct q2_run *run, size_t n)
                : n;
 }
 
+static int fail_read(const struct q2_layer *layer, uint64_t guest_off, int code,
+                     struct qcow2_error *err)
+{
+    q2_error_depth(err, (int)layer->depth);
+    q2_error_guest(err, guest_off);
+    return code;
+}
+
 static int read_range(struct qcow2_image *image, struct q2_lane *lane, char *buf, size_t count,
                       uint64_t guest_off, struct qcow2_error *err)
 {
     uint64_t cluster_bytes = UINT64_C(1) << image->layers[0].geometry.cluster_bits;
     bool keep = count <= STREAM_BYTES || count <= 4 * cluster_bytes;
+    int direct = count > 0 ? q2_direct_read(image, lane, buf, count, guest_off, err) : 0;
 
+    if (direct != 0) {
+        return direct > 0 ? 0 : fail_read(&image->layers[0], guest_off, direct, err);
+    }
     while (count > 0) {
         struct q2_run run;
         size_t n;
@@ -76,9 +88,7 @@ static int read_range(struct qcow2_image *image, struct q2_lane *lane, char *buf
         }
         n = clip_to_file(&run, (size_t)run.length_bytes);
         if ((r = read_run(image, lane, &run, buf, n, count - n, keep, err)) < 0) {
-            q2_error_depth(err, (int)run.layer->depth);
-            q2_error_guest(err, guest_off);
-            return r;
+            return fail_read(run.layer, guest_off, r, err);
         }
         buf += n;
         guest_off += n;

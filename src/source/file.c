@@ -30,32 +30,39 @@ struct file {
     char name[];
 };
 
-static int file_read_at(void *ctx, void *buf, size_t count, uint64_t offset)
+/* Goes on after a pread that gave `got` bytes, which was not all that was asked for. */
+static int read_rest(int fd, char *to, size_t count, uint64_t offset, ssize_t got)
 {
-    const struct file *file = ctx;
-    char *to = buf;
-
-    if (offset > INT64_MAX || count > INT64_MAX - offset) {
-        return EOVERFLOW;
-    }
-    while (count > 0) {
-        ssize_t got = pread(file->fd, to, count, (off_t)offset);
-
-        if (got < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
+    for (;;) {
+        if (got < 0 && errno != EINTR) {
             return errno;
         }
         if (got == 0) {
             /* Within the size that open saw: the file has been cut short since. */
             return EIO;
         }
-        to += got;
-        count -= (size_t)got;
-        offset += (uint64_t)got;
+        if (got > 0) {
+            to += got;
+            count -= (size_t)got;
+            offset += (uint64_t)got;
+        }
+        if (count == 0) {
+            return 0;
+        }
+        got = pread(fd, to, count, (off_t)offset);
     }
-    return 0;
+}
+
+static int file_read_at(void *ctx, void *buf, size_t count, uint64_t offset)
+{
+    const struct file *file = ctx;
+    ssize_t got;
+
+    if (offset > INT64_MAX || count > INT64_MAX - offset) {
+        return EOVERFLOW;
+    }
+    got = pread(file->fd, buf, count, (off_t)offset);
+    return got >= 0 && (size_t)got == count ? 0 : read_rest(file->fd, buf, count, offset, got);
 }
 
 /* Where no call tells the length of a device, its end is found by seeking, and the offset put back: the

@@ -82,17 +82,12 @@ uint64_t q2_window_existing(const struct q2_window *window, uint64_t host_off, u
     return host_off >= window->size_bytes ? 0 : q2_min_u64(count, window->size_bytes - host_off);
 }
 
-int q2_window_read_existing(const struct q2_window *window, void *buf, size_t count,
-                            uint64_t host_off, const char *what, struct qcow2_error *err)
+int q2_window_fail_read(int sys_errno, size_t count, uint64_t host_off, const char *what,
+                        struct qcow2_error *err)
 {
-    int sys_errno = window->source.read_at(window->source.ctx, buf, count, host_off);
-
-    if (sys_errno != 0) {
-        return q2_error_set_errno(err, QCOW2_E_IO, sys_errno, host_off,
-                                  "cannot read %s at 0x%llx (%zu bytes)", what,
-                                  (unsigned long long)host_off, count);
-    }
-    return 0;
+    return q2_error_set_errno(err, QCOW2_E_IO, sys_errno, host_off,
+                              "cannot read %s at 0x%llx (%zu bytes)", what,
+                              (unsigned long long)host_off, count);
 }
 
 int q2_window_read_padded(const struct q2_window *window, void *buf, size_t count,

@@ -53,9 +53,19 @@ static inline int q2_window_check(const struct q2_window *window, uint64_t host_
                : q2_window_fail_range(window, host_off, count, what, err);
 }
 
+/* QCOW2_E_IO for a read that failed. */
+int q2_window_fail_read(int sys_errno, size_t count, uint64_t host_off, const char *what,
+                        struct qcow2_error *err);
+
 /* The read alone, for ranges that do exist: no byte past size_bytes may be asked for. */
-int q2_window_read_existing(const struct q2_window *window, void *buf, size_t count,
-                            uint64_t host_off, const char *what, struct qcow2_error *err);
+static inline int q2_window_read_existing(const struct q2_window *window, void *buf, size_t count,
+                                          uint64_t host_off, const char *what,
+                                          struct qcow2_error *err)
+{
+    int sys_errno = window->source.read_at(window->source.ctx, buf, count, host_off);
+
+    return sys_errno == 0 ? 0 : q2_window_fail_read(sys_errno, count, host_off, what, err);
+}
 
 /* q2_window_read of a range that the file may not have all of. */
 int q2_window_read_padded(const struct q2_window *window, void *buf, size_t count,
