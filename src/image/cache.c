@@ -13,6 +13,8 @@
 #include <qcow2.h>
 
 #include "base/bytes.h"
+#include "image/runs.h"
+#include "image/seqlock.h"
 
 enum { CACHE_LINE = 64 };
 enum { MAX_SLOTS = 1 << 20 };
@@ -32,29 +34,9 @@ struct q2_cache_slot {
     _Atomic(_Atomic uint64_t *) words;
     _Atomic bool popular; /* asked for again since it came or was last passed over */
     uint32_t after;       /* in its queue; under the lock */
+    _Atomic uint64_t step;
+    struct q2_runs runs; /* of a table's block, whose words go up by `step` */
 };
-
-/* Thread sanitizer does not know fences; there the words themselves carry the order. */
-#if defined(__SANITIZE_THREAD__)
-#define WITH_FENCES 0
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WITH_FENCES 0
-#endif
-#endif
-#ifndef WITH_FENCES
-#define WITH_FENCES 1
-#endif
-
-#if WITH_FENCES
-#define WORD_LOAD    memory_order_relaxed
-#define WORD_STORE   memory_order_relaxed
-#define FENCE(order) atomic_thread_fence(order)
-#else
-#define WORD_LOAD    memory_order_acquire
-#define WORD_STORE   memory_order_release
-#define FENCE(order) ((void)0)
-#endif
 
 static uint64_t hash_of(struct q2_cache_key key)
 {
@@ -161,7 +143,7 @@ static inline bool still_there(const struct q2_cache *cache, const struct view *
 {
     uint32_t number = (uint32_t)(view->slot - cache->slots);
 
-    FENCE(memory_order_acquire);
+    Q2_FENCE(memory_order_acquire);
     if (atomic_load_explicit(&view->slot->sequence, memory_order_relaxed) != view->sequence) {
         return false;
     }
@@ -184,7 +166,7 @@ bool q2_cache_get_words(struct q2_cache *cache, struct q2_cache_key key, size_t 
         return false;
     }
     for (size_t i = 0; i < n_words; i++) {
-        words_ret[i] = atomic_load_explicit(&view.words[first_word + i], WORD_LOAD);
+        words_ret[i] = atomic_load_explicit(&view.words[first_word + i], Q2_WORD_LOAD);
     }
     return still_there(cache, &view, last_slot);
 }
@@ -197,7 +179,10 @@ bool q2_cache_get_word(struct q2_cache *cache, struct q2_cache_key key, size_t a
     if (!find(cache, key, &view)) {
         return false;
     }
-    *word_ret = atomic_load_explicit(&view.words[at], WORD_LOAD);
+    if (!q2_runs_get(&view.slot->runs, atomic_load_explicit(&view.slot->step, Q2_WORD_LOAD), at,
+                     word_ret)) {
+        *word_ret = atomic_load_explicit(&view.words[at], Q2_WORD_LOAD);
+    }
     return still_there(cache, &view, last_slot);
 }
 
@@ -211,7 +196,7 @@ bool q2_cache_get_bytes(struct q2_cache *cache, struct q2_cache_key key, size_t 
         return false;
     }
     while (n_bytes > 0) {
-        uint64_t word = atomic_load_explicit(&view.words[first_byte / 8], WORD_LOAD);
+        uint64_t word = atomic_load_explicit(&view.words[first_byte / 8], Q2_WORD_LOAD);
         size_t skip = first_byte % 8, take = 8 - skip;
 
         if (take == 8 && n_bytes >= 8) {
@@ -337,29 +322,36 @@ static uint32_t claim(struct q2_cache *cache)
         atomic_store_explicit(&slot->sequence,
                               atomic_load_explicit(&slot->sequence, memory_order_relaxed) | 1,
                               memory_order_relaxed);
-        FENCE(memory_order_release);
+        Q2_FENCE(memory_order_release);
     }
     return number;
 }
 
-static void fill(struct q2_cache_slot *slot, const void *block, size_t block_bytes, bool big_endian)
+static void fill_bytes(struct q2_cache_slot *slot, const void *block, size_t block_bytes)
 {
     _Atomic uint64_t *words = atomic_load_explicit(&slot->words, memory_order_relaxed);
     const unsigned char *from = block;
-    size_t n_words = block_bytes / 8;
 
-    if (big_endian) {
-        for (size_t i = 0; i < n_words; i++) {
-            atomic_store_explicit(&words[i], q2_load_be64(from + i * 8), WORD_STORE);
-        }
-        return;
-    }
-    for (size_t i = 0; i < n_words; i++) {
+    for (size_t i = 0; i < block_bytes / 8; i++) {
         uint64_t word;
 
         memcpy(&word, from + i * 8, 8);
-        atomic_store_explicit(&words[i], word, WORD_STORE);
+        atomic_store_explicit(&words[i], word, Q2_WORD_STORE);
     }
+    q2_runs_clear(&slot->runs);
+}
+
+static void fill_table(struct q2_cache_slot *slot, const void *block, size_t block_bytes,
+                       uint64_t step)
+{
+    _Atomic uint64_t *words = atomic_load_explicit(&slot->words, memory_order_relaxed);
+    const unsigned char *from = block;
+
+    for (size_t i = 0; i < block_bytes / 8; i++) {
+        atomic_store_explicit(&words[i], q2_load_be64(from + i * 8), Q2_WORD_STORE);
+    }
+    atomic_store_explicit(&slot->step, step, Q2_WORD_STORE);
+    q2_runs_set(&slot->runs, words, block_bytes / 8, step);
 }
 
 /* Links a filled slot, or frees it if another thread has published the block meanwhile. */
@@ -391,23 +383,47 @@ static void publish(struct q2_cache *cache, uint32_t number, struct q2_cache_key
     *ghost = 0;
 }
 
-void q2_cache_put(struct q2_cache *cache, struct q2_cache_key key, const void *block,
-                  size_t block_bytes, bool big_endian, uint32_t *last_slot)
+/* claim for those who do not hold the lock. */
+static uint32_t claim_locked(struct q2_cache *cache)
 {
     uint32_t number;
 
     if (cache->slots_max == 0) {
-        return;
+        return NO_SLOT;
     }
     (void)pthread_mutex_lock(&cache->lock);
     number = claim(cache);
     (void)pthread_mutex_unlock(&cache->lock);
-    if (number == NO_SLOT) {
-        return;
-    }
-    fill(&cache->slots[number], block, block_bytes, big_endian);
+    return number;
+}
+
+static void publish_locked(struct q2_cache *cache, uint32_t number, struct q2_cache_key key,
+                           uint32_t *last_slot)
+{
     (void)pthread_mutex_lock(&cache->lock);
     publish(cache, number, key);
     (void)pthread_mutex_unlock(&cache->lock);
     *last_slot = number;
+}
+
+void q2_cache_put(struct q2_cache *cache, struct q2_cache_key key, const void *block,
+                  size_t block_bytes, uint32_t *last_slot)
+{
+    uint32_t number = claim_locked(cache);
+
+    if (number != NO_SLOT) {
+        fill_bytes(&cache->slots[number], block, block_bytes);
+        publish_locked(cache, number, key, last_slot);
+    }
+}
+
+void q2_cache_put_table(struct q2_cache *cache, struct q2_cache_key key, const void *block,
+                        size_t block_bytes, uint64_t step, uint32_t *last_slot)
+{
+    uint32_t number = claim_locked(cache);
+
+    if (number != NO_SLOT) {
+        fill_table(&cache->slots[number], block, block_bytes, step);
+        publish_locked(cache, number, key, last_slot);
+    }
 }

@@ -67,11 +67,15 @@ bool q2_cache_get_word(struct q2_cache *cache, struct q2_cache_key key, size_t a
 bool q2_cache_get_bytes(struct q2_cache *cache, struct q2_cache_key key, size_t first_byte,
                         size_t n_bytes, void *bytes_ret, uint32_t *last_slot);
 
-/* Publishes a block of block_bytes bytes (a multiple of 8, at most the cache's own). With `big_endian` its 8 byte words are numbers in that order
- * and get_words returns their values; without, get_bytes returns the bytes. If the block is there
- * already, or there is no memory, nothing happens. */
+/* Publishes a block of block_bytes bytes (a multiple of 8, at most the cache's own) for get_bytes. If the
+ * block is there already, or there is no memory, nothing happens. */
 void q2_cache_put(struct q2_cache *cache, struct q2_cache_key key, const void *block,
-                  size_t block_bytes, bool big_endian, uint32_t *last_slot);
+                  size_t block_bytes, uint32_t *last_slot);
+
+/* The same for get_words, which return the values of the block's big-endian words. It is found quickest
+ * where most words are `step` more than the one before (see runs.h); the block has 65,535 words at most. */
+void q2_cache_put_table(struct q2_cache *cache, struct q2_cache_key key, const void *block,
+                        size_t block_bytes, uint64_t step, uint32_t *last_slot);
 
 static inline uint64_t q2_cache_evictions(const struct q2_cache *cache)
 {

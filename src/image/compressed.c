@@ -136,7 +136,7 @@ int q2_compressed_read(struct qcow2_image *image, struct q2_lane *lane, const st
         memcpy(buf, (const char *)to + run->cluster_skip, n);
     }
     if (keep) {
-        q2_cache_put(&image->clusters, key, to, cluster_bytes, false, &lane->last_cluster_slot);
+        q2_cache_put(&image->clusters, key, to, cluster_bytes, &lane->last_cluster_slot);
     }
     return 0;
 }

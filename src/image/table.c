@@ -67,7 +67,8 @@ static int load_words(struct qcow2_image *image, struct q2_lane *lane, const str
     for (unsigned i = 0; i < n; i++) {
         words_ret[i] = q2_load_be64(bytes + (size_t)(first + i) * 8);
     }
-    q2_cache_put(&image->tables, key, bytes, sizeof bytes, true, &lane->last_table_slot);
+    q2_cache_put_table(&image->tables, key, bytes, sizeof bytes,
+                       UINT64_C(1) << layer->geometry.cluster_bits, &lane->last_table_slot);
     return (int)n;
 }
 
@@ -80,7 +81,9 @@ int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct 
     struct q2_cache_key key = { .place = host_off / Q2_TABLE_BLOCK_BYTES, .owner = layer->depth };
 
     if (host_off % 8 == 0 &&
-        q2_cache_get_words(&image->tables, key, first, n, words_ret, &lane->last_table_slot)) {
+        (n == 1 ? q2_cache_get_word(&image->tables, key, first, words_ret, &lane->last_table_slot)
+                : q2_cache_get_words(&image->tables, key, first, n, words_ret,
+                                     &lane->last_table_slot))) {
         q2_lane_count(lane, Q2_L2_HITS, 1);
         return (int)n;
     }
