@@ -33,7 +33,7 @@ pytest_of() {
     result=$build_dir/pytest-$(basename "$directory").xml
     options=(-q -ra --tb=short -p no:cacheprovider --junitxml="$result")
     need "$python" qemu-img qemu-io || return
-    "$python" -c 'import xdist' 2>/dev/null && options+=(-n "$jobs")
+    "$python" -c 'import xdist' 2>/dev/null && options+=(-n "$jobs" --dist loadgroup)
     rm -f "$result"
     QCOW2_BUILD=$build_dir QCOW2_TOOL=$build_dir/qcow2 PYTHONDONTWRITEBYTECODE=1 \
         "$python" -m pytest "${options[@]}" "$@" "$directory" || status=1

@@ -44,6 +44,11 @@ def reader_name(config):
     return config.getoption("--reader", "tool")
 
 
+def in_parallel():
+    """Whether this is one of several processes of pytest-xdist, each with a part of the tests."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
 def pytest_generate_tests(metafunc):
     if "made" in metafunc.fixturenames:
         metafunc.parametrize("made", SPECS, ids=lambda spec: spec.name, indirect=True,
@@ -60,6 +65,10 @@ def pytest_collection_modifyitems(config, items):
             return SUBJECTS[name](item.callspec.params["made"])
         return True
     kept = [item for item in items if applies(item)]
+    for item in kept:
+        if "made" in item.fixturenames:
+            # One process has all tests of an image, so that it is built once (--dist loadgroup).
+            item.add_marker(pytest.mark.xdist_group(item.callspec.params["made"].name))
     dropped = [item for item in items if not applies(item)]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
@@ -68,6 +77,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "tool_only: about the tool or library, not about the format")
+    config.addinivalue_line("markers", "xdist_group(name): tests for one process of pytest-xdist")
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +100,7 @@ def builders(request):
             wanted.append(spec)
     kept = request.config.getoption("--keep-images", None)
     root = kept or tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    ahead = generate.Builders(os.path.abspath(root), wanted)
+    ahead = generate.Builders(os.path.abspath(root), wanted, ahead=not in_parallel())
     yield ahead
     ahead.stop()
     if not kept:

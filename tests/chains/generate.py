@@ -354,16 +354,19 @@ def digest_of_damaged(made):
 
 
 class Builders:
-    """Two threads that build ahead of the tests, in the order in which those will ask."""
+    """Two threads that build ahead of the tests, in the order in which those will ask; or none, where
+    another process may be the one that asks."""
 
     AHEAD = 12
 
-    def __init__(self, root, specs):
+    def __init__(self, root, specs, ahead=True):
         make_pool(os.path.join(root, "pool"))
-        self.root, self.waiting, self.running = root, list(specs), {}
+        self.root, self.waiting, self.running, self.ahead = root, list(specs), {}, ahead
         self.pool = concurrent.futures.ThreadPoolExecutor(max_workers=2)
 
     def get(self, spec):
+        if not self.ahead:
+            return build(spec, self.root)
         while spec.name not in self.running or self.waiting and len(self.running) < self.AHEAD:
             following = self.waiting.pop(0)
             self.running[following.name] = self.pool.submit(build, following, self.root)
