@@ -32,10 +32,9 @@ struct q2_cache_slot {
     _Atomic uint32_t chain; /* the next slot of the bucket (or of the free ones) */
     _Atomic uint64_t place, owner;
     _Atomic(_Atomic uint64_t *) words;
-    _Atomic bool popular; /* asked for again since it came or was last passed over */
-    uint32_t after;       /* in its queue; under the lock */
-    _Atomic uint64_t step;
-    struct q2_runs runs; /* of a table's block, whose words go up by `step` */
+    _Atomic bool popular;  /* asked for again since it came or was last passed over */
+    uint32_t after;        /* in its queue; under the lock */
+    _Atomic uint64_t step; /* by which a table's words go up in runs */
 };
 
 static uint64_t hash_of(struct q2_cache_key key)
@@ -52,9 +51,10 @@ enum {
         sizeof(struct q2_cache_slot) + (size_t)4 * (sizeof(uint32_t) + sizeof(uint64_t))
 };
 
-int q2_cache_init(struct q2_cache *cache, uint64_t budget_bytes, size_t block_bytes)
+int q2_cache_init(struct q2_cache *cache, uint64_t budget_bytes, size_t block_bytes, bool tables)
 {
-    uint64_t slots = budget_bytes / (block_bytes + SLOT_OVERHEAD_BYTES);
+    size_t runs_bytes = tables ? sizeof(struct q2_runs) : 0;
+    uint64_t slots = budget_bytes / (block_bytes + SLOT_OVERHEAD_BYTES + runs_bytes);
     uint32_t buckets = 16;
 
     memset(cache, 0, sizeof *cache);
@@ -70,11 +70,13 @@ int q2_cache_init(struct q2_cache *cache, uint64_t budget_bytes, size_t block_by
     }
     cache->bucket_mask = buckets - 1;
     cache->slots = aligned_alloc(CACHE_LINE, cache->slots_max * sizeof *cache->slots);
+    cache->runs = tables ? aligned_alloc(CACHE_LINE, cache->slots_max * runs_bytes) : NULL;
     cache->buckets = malloc(buckets * sizeof *cache->buckets);
     cache->ghosts = calloc(buckets, sizeof *cache->ghosts);
-    if (cache->slots == NULL || cache->buckets == NULL || cache->ghosts == NULL ||
-        pthread_mutex_init(&cache->lock, NULL) != 0) {
+    if (cache->slots == NULL || (tables && cache->runs == NULL) || cache->buckets == NULL ||
+        cache->ghosts == NULL || pthread_mutex_init(&cache->lock, NULL) != 0) {
         free(cache->slots);
+        free(cache->runs);
         free(cache->buckets);
         free(cache->ghosts);
         cache->slots_max = 0;
@@ -95,6 +97,7 @@ void q2_cache_deinit(struct q2_cache *cache)
         free((void *)atomic_load_explicit(&cache->slots[i].words, memory_order_relaxed));
     }
     free(cache->slots);
+    free(cache->runs);
     free(cache->buckets);
     free(cache->ghosts);
     (void)pthread_mutex_destroy(&cache->lock);
@@ -179,8 +182,8 @@ bool q2_cache_get_word(struct q2_cache *cache, struct q2_cache_key key, size_t a
     if (!find(cache, key, &view)) {
         return false;
     }
-    if (!q2_runs_get(&view.slot->runs, atomic_load_explicit(&view.slot->step, Q2_WORD_LOAD), at,
-                     word_ret)) {
+    if (!q2_runs_get(&cache->runs[view.slot - cache->slots],
+                     atomic_load_explicit(&view.slot->step, Q2_WORD_LOAD), at, word_ret)) {
         *word_ret = atomic_load_explicit(&view.words[at], Q2_WORD_LOAD);
     }
     return still_there(cache, &view, last_slot);
@@ -338,11 +341,10 @@ static void fill_bytes(struct q2_cache_slot *slot, const void *block, size_t blo
         memcpy(&word, from + i * 8, 8);
         atomic_store_explicit(&words[i], word, Q2_WORD_STORE);
     }
-    q2_runs_clear(&slot->runs);
 }
 
-static void fill_table(struct q2_cache_slot *slot, const void *block, size_t block_bytes,
-                       uint64_t step)
+static void fill_table(struct q2_cache_slot *slot, struct q2_runs *runs, const void *block,
+                       size_t block_bytes, uint64_t step)
 {
     _Atomic uint64_t *words = atomic_load_explicit(&slot->words, memory_order_relaxed);
     const unsigned char *from = block;
@@ -351,7 +353,7 @@ static void fill_table(struct q2_cache_slot *slot, const void *block, size_t blo
         atomic_store_explicit(&words[i], q2_load_be64(from + i * 8), Q2_WORD_STORE);
     }
     atomic_store_explicit(&slot->step, step, Q2_WORD_STORE);
-    q2_runs_set(&slot->runs, words, block_bytes / 8, step);
+    q2_runs_set(runs, words, block_bytes / 8, step);
 }
 
 /* Links a filled slot, or frees it if another thread has published the block meanwhile. */
@@ -423,7 +425,7 @@ void q2_cache_put_table(struct q2_cache *cache, struct q2_cache_key key, const v
     uint32_t number = claim_locked(cache);
 
     if (number != NO_SLOT) {
-        fill_table(&cache->slots[number], block, block_bytes, step);
+        fill_table(&cache->slots[number], &cache->runs[number], block, block_bytes, step);
         publish_locked(cache, number, key, last_slot);
     }
 }

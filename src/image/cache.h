@@ -24,6 +24,7 @@ struct q2_cache_key {
 };
 
 struct q2_cache_slot;
+struct q2_runs;
 
 struct q2_cache_queue {
     uint32_t head, tail, length; /* slots, or NO_SLOT */
@@ -35,6 +36,7 @@ struct q2_cache {
     uint32_t slots_max; /* 0: nothing is ever cached */
     uint32_t bucket_mask;
     struct q2_cache_slot *slots;
+    struct q2_runs *runs;      /* one for each slot of a cache of tables, else NULL; see runs.h */
     _Atomic uint32_t *buckets; /* heads of chains of slots, by hash of the key */
 
     /* Under the lock. A block enters at the tail of `probation`. If it has been asked for again by
@@ -49,8 +51,9 @@ struct q2_cache {
     _Atomic uint64_t evictions;
 };
 
-/* The budget includes what the cache needs for itself. One below two blocks gives a cache that holds nothing. 0 or QCOW2_E_NOMEM. */
-int q2_cache_init(struct q2_cache *cache, uint64_t budget_bytes, size_t block_bytes);
+/* The budget includes what the cache needs for itself. One below two blocks gives a cache that holds nothing.
+ * tables: blocks are put by q2_cache_put_table, else by q2_cache_put. 0 or QCOW2_E_NOMEM. */
+int q2_cache_init(struct q2_cache *cache, uint64_t budget_bytes, size_t block_bytes, bool tables);
 void q2_cache_deinit(struct q2_cache *cache);
 
 /* Copies words [first_word, first_word + n_words) of a block to words_ret; false if the block is not
@@ -59,7 +62,7 @@ void q2_cache_deinit(struct q2_cache *cache);
 bool q2_cache_get_words(struct q2_cache *cache, struct q2_cache_key key, size_t first_word,
                         size_t n_words, uint64_t *words_ret, uint32_t *last_slot);
 
-/* One word. */
+/* One word, of a cache of tables. */
 bool q2_cache_get_word(struct q2_cache *cache, struct q2_cache_key key, size_t at,
                        uint64_t *word_ret, uint32_t *last_slot);
 

@@ -75,10 +75,10 @@ static int open_caches(struct qcow2_image *image, const struct qcow2_options *op
     if (q2_lanes_init(&image->lanes) < 0 ||
         q2_cache_init(&image->tables,
                       or_default(options->table_cache_bytes, Q2_DEFAULT_TABLE_CACHE_BYTES),
-                      Q2_TABLE_BLOCK_BYTES) < 0 ||
+                      Q2_TABLE_BLOCK_BYTES, true) < 0 ||
         q2_cache_init(&image->clusters,
                       or_default(options->cluster_cache_bytes, Q2_DEFAULT_CLUSTER_CACHE_BYTES),
-                      largest_cluster(image)) < 0) {
+                      largest_cluster(image), false) < 0) {
         return q2_error_nomem(err);
     }
     return 0;

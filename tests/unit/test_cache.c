@@ -82,7 +82,7 @@ static void block_is_there_once_it_is_put_and_not_before(void **state)
     struct q2_cache cache;
 
     (void)state;
-    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK), 0);
+    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK, true), 0);
     assert_false(holds(&cache, 7));
     put(&cache, 7);
     assert_true(holds(&cache, 7));
@@ -98,7 +98,7 @@ static void owners_do_not_see_each_others_blocks(void **state)
     uint64_t word;
 
     (void)state;
-    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK), 0);
+    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK, false), 0);
     for (uint64_t owner = 0; owner < 5; owner++) {
         memset(block, (int)owner, sizeof block);
         q2_cache_put(&cache, key_of(7, owner), block, cache.block_bytes, &last);
@@ -118,7 +118,7 @@ static void any_part_of_a_block_can_be_had(void **state)
     uint32_t last = UINT32_MAX;
 
     (void)state;
-    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK), 0);
+    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK, false), 0);
     for (size_t i = 0; i < BLOCK; i++) {
         block[i] = (unsigned char)(i * 7 + (i >> 8));
     }
@@ -146,7 +146,7 @@ static void budget_too_small_for_blocks_is_a_cache_of_nothing(void **state)
     for (size_t i = 0; i < 3; i++) {
         struct q2_cache cache;
 
-        assert_int_equal(q2_cache_init(&cache, budgets[i], BLOCK), 0);
+        assert_int_equal(q2_cache_init(&cache, budgets[i], BLOCK, true), 0);
         put(&cache, 1);
         assert_false(holds(&cache, 1));
         assert_true(q2_cache_evictions(&cache) == 0);
@@ -163,7 +163,7 @@ static void blocks_never_exceed_the_budget(void **state)
         struct q2_cache cache;
         uint64_t held = 0, puts = 4 * budgets[i] / BLOCK;
 
-        assert_int_equal(q2_cache_init(&cache, budgets[i], BLOCK), 0);
+        assert_int_equal(q2_cache_init(&cache, budgets[i], BLOCK, true), 0);
         for (uint64_t number = 0; number < puts; number++) {
             put(&cache, number);
         }
@@ -182,7 +182,7 @@ static void block_put_twice_takes_one_place(void **state)
     struct q2_cache cache;
 
     (void)state;
-    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK), 0);
+    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK, true), 0);
     for (int round = 0; round < 1000; round++) {
         put(&cache, 1);
         put(&cache, 2);
@@ -202,7 +202,7 @@ static void hot_set_survives_a_full_scan(void **state)
     uint64_t reloads = 0;
 
     (void)state;
-    assert_int_equal(q2_cache_init(&cache, 1024 * BLOCK, BLOCK), 0);
+    assert_int_equal(q2_cache_init(&cache, 1024 * BLOCK, BLOCK, true), 0);
     for (uint64_t number = 0; number < HOT; number++) {
         put(&cache, number);
     }
@@ -235,7 +235,7 @@ static void hot_set_that_changes_is_followed(void **state)
     uint64_t misses = 0;
 
     (void)state;
-    assert_int_equal(q2_cache_init(&cache, 512 * BLOCK, BLOCK), 0);
+    assert_int_equal(q2_cache_init(&cache, 512 * BLOCK, BLOCK, true), 0);
     for (uint64_t era = 0; era < 6; era++) {
         for (int round = 0; round < 20; round++) {
             for (uint64_t i = 0; i < HOT; i++) {
@@ -300,7 +300,7 @@ static void threads_never_see_half_a_block(void **state)
         struct crowd crowd = { .numbers = slots[i] * 2 };
         pthread_t threads[8];
 
-        assert_int_equal(q2_cache_init(&crowd.cache, slots[i] * (BLOCK + 256), BLOCK), 0);
+        assert_int_equal(q2_cache_init(&crowd.cache, slots[i] * (BLOCK + 256), BLOCK, true), 0);
         for (int t = 0; t < 8; t++) {
             assert_int_equal(pthread_create(&threads[t], NULL, visit, &crowd), 0);
         }
