@@ -42,6 +42,7 @@ class Patient:
 
     def check(self):
         self.path.write_bytes(self.data)
+        comparing.assert_interruptible(self.path)
         return comparing.assert_same(self.path)
 
 
@@ -338,6 +339,7 @@ def test_broken_snapshot_table_ends_the_check(with_snapshots, field):
     theirs, mine = comparing.qemu(p.path), comparing.ours(p.path)
     assert theirs.counts is None and theirs.status == 1
     assert mine.counts is None and mine.status == 1
+    comparing.assert_interruptible(p.path)
 
 
 def test_many_snapshots_that_share_a_table(patient):
@@ -384,6 +386,7 @@ def test_invalid_entry_of_a_bitmap_in_use_ends_the_check(with_bitmap):
     theirs, mine = comparing.qemu(p.path), comparing.ours(p.path)
     assert theirs.counts is None and theirs.status == 1
     assert mine.counts is None and mine.status == 1 and mine.text.startswith('corrupt')
+    comparing.assert_interruptible(p.path)
 
 
 def test_bitmaps_that_are_out_of_date_leak(with_bitmap):
