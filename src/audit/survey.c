@@ -12,7 +12,7 @@
 #define DEFAULT_MEMORY_BYTES (UINT64_C(256) << 20)
 
 /* What open takes beside what depends on the image: handles, names, lanes, and the caches' own tables, which
- * are largest (2.5 MiB) for the smallest clusters. */
+ * are largest (3.7 MiB) for the smallest clusters. */
 #define OPEN_FIXED_BYTES (UINT64_C(4) << 20)
 
 /* What a reading thread takes beside its buffers: contexts of the decoders and of the cipher. */

@@ -52,9 +52,14 @@ enum {
         sizeof(struct q2_cache_slot) + (size_t)4 * (sizeof(uint32_t) + sizeof(uint64_t))
 };
 
+/* What a block counts as at least, of the budget. The slots are there from the start, and an open call has
+ * promised how much it takes: with the smallest clusters they would be a quarter of the budget. */
+enum { LEAST_COUNTED_BYTES = 768 };
+
 int q2_cache_init(struct q2_cache *cache, uint64_t budget_bytes, size_t block_bytes)
 {
-    uint64_t slots = budget_bytes / (block_bytes + SLOT_OVERHEAD_BYTES);
+    uint64_t counted = (uint64_t)block_bytes + SLOT_OVERHEAD_BYTES;
+    uint64_t slots = budget_bytes / (counted < LEAST_COUNTED_BYTES ? LEAST_COUNTED_BYTES : counted);
     uint32_t buckets = 16;
 
     memset(cache, 0, sizeof *cache);
