@@ -185,6 +185,30 @@ static void a_luks_header_must_be_as_long_as_one(void **state)
     sample_store(sample.file + 32, 0, 4);
 }
 
+/* A cursor is opaque; one that no call has given must do no harm. */
+static void a_cursor_of_nobodys_finds_nothing_past_what_was_read(void **state)
+{
+    struct qcow2_extension extension;
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample s;
+
+    (void)state;
+    sample_init(&s, 16, QCOW2_COMPRESSION_DEFLATE, "D", 0);
+    image = sample_open(&source, &s, NULL);
+    for (uint64_t at = 1; at < UINT64_C(1) << 63; at *= 2) {
+        for (uint64_t cursor = at - 1; cursor != at + 2; cursor++) {
+            uint64_t moved = cursor;
+            int r = qcow2_next_extension(image, 0, &moved, &extension, NULL);
+
+            assert_true(r == 0 || r == QCOW2_E_ARGUMENT || r == QCOW2_E_CORRUPT);
+            assert_true(moved == cursor);
+        }
+    }
+    qcow2_close(image);
+    sample_deinit(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +218,7 @@ int main(void)
         cmocka_unit_test(what_does_not_exist_has_no_facts),
         cmocka_unit_test(names_of_bits_that_do_not_exist_are_left_alone),
         cmocka_unit_test(a_luks_header_must_be_as_long_as_one),
+        cmocka_unit_test(a_cursor_of_nobodys_finds_nothing_past_what_was_read),
     };
 
     return cmocka_run_group_tests(tests, make_sample, drop_sample);
