@@ -14,7 +14,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -121,7 +120,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     if (answer(system_.ioctls, &system_.asked, 1) < 0) {
         return -1;
     }
-    if (request == (unsigned long)FICLONERANGE) {
+    if ((uint32_t)request == (uint32_t)FICLONERANGE) { /* an int to some C libraries */
         va_start(args, request);
         range = va_arg(args, const struct file_clone_range *);
         va_end(args);

@@ -308,9 +308,11 @@ static void the_walk_has_an_end_in_length_and_in_depth(void **state)
         assert_true(next >= 0);
         assert_int_equal(close(at), 0);
         at = next;
-        memcpy(deep + 2 * (size_t)i, "d/", 2);
+        deep[2 * i] = 'd';
+        deep[2 * i + 1] = '/';
     }
-    memcpy(deep + (size_t)2 * DEPTH, "x", 2);
+    deep[2 * DEPTH] = 'x';
+    deep[2 * DEPTH + 1] = '\0';
     assert_int_equal(close(at), 0);
     assert_int_equal(q2_walk_beneath(place->top, deep), -ENAMETOOLONG);
     assert_int_equal(q2_walk_beneath(place->top, deep + (size_t)2 * (DEPTH - 200)), -ENOENT);

@@ -277,12 +277,11 @@ static int give_key(void *ctx, int depth, const char *name, char *buf, size_t ro
 static void a_key_that_cannot_be_had_is_a_key_error_unless_the_callback_says_why(void **state)
 {
     static const struct {
-        int code;
         size_t key_bytes; /* 0: more than there is room for */
-        int wanted;
-    } cases[] = { { 1, 3, QCOW2_E_KEY },
-                  { QCOW2_E_NOMEM, 3, QCOW2_E_NOMEM },
-                  { QCOW2_E_CANCELLED, 3, QCOW2_E_CANCELLED },
+        int code, wanted;
+    } cases[] = { { 3, 1, QCOW2_E_KEY },
+                  { 3, QCOW2_E_NOMEM, QCOW2_E_NOMEM },
+                  { 3, QCOW2_E_CANCELLED, QCOW2_E_CANCELLED },
                   { 0, 0, QCOW2_E_KEY } };
 
     (void)state;

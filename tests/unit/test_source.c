@@ -368,7 +368,9 @@ static void open_by_path_looks_at_its_arguments_first(void **state)
 
 /* A grant that says no to everything, and counts. */
 static int refuse(void *ctx, const struct qcow2_reference *reference,
-                  struct qcow2_source *source_ret, int *format_ret, struct qcow2_error *err)
+                  struct qcow2_source *source_ret,
+                  int *format_ret, /* NOLINT(readability-non-const-parameter): fixed type */
+                  struct qcow2_error *err)
 {
     (void)reference;
     (void)source_ret;
