@@ -377,6 +377,19 @@ static void a_granted_source_that_is_malformed_is_not_called(void **state)
 
 #define CHAIN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* What a data file holds is the disk as it is now. */
+static void an_image_with_a_data_file_has_no_snapshots(void **state)
+{
+    struct chain *chain = *state;
+
+    add(chain, "....", NULL, NULL);
+    add(chain, "DDDD", NULL, NULL);
+    set_data_file(&chain->samples[0]);
+    chain->options.snapshot = "1";
+    assert_int_equal(open_chain(chain), QCOW2_E_NOT_FOUND);
+    assert_non_null(strstr(chain->err.message, "external file"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +411,7 @@ int main(void)
         CHAIN_TEST(a_grant_that_fails_with_no_code_of_ours_is_a_refusal),
         CHAIN_TEST(a_parent_found_by_probing_gets_no_data_file),
         cmocka_unit_test(a_granted_source_that_is_malformed_is_not_called),
+        CHAIN_TEST(an_image_with_a_data_file_has_no_snapshots),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
