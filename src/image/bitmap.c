@@ -36,7 +36,7 @@ static int load_entry(const struct q2_layer *layer, uint64_t rel_off, uint8_t by
     }
     r = q2_bitmap_entry_decode(bytes, n, host_off, layer->geometry.cluster_bits, live_size(layer),
                                entry, err);
-    if (r == Q2_BITMAP_NEED_MORE || (r == 0 && entry->entry_bytes > n)) {
+    if (r == Q2_BITMAP_NEED_MORE) {
         return q2_error_set_at(err, QCOW2_E_CORRUPT, host_off,
                                "bitmap directory entry at 0x%llx leaves the directory",
                                (unsigned long long)host_off);

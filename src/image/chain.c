@@ -97,9 +97,11 @@ static int open_data(struct q2_layer *layer, const struct qcow2_options *options
                      struct qcow2_error *err)
 {
     const struct q2_header *h = &layer->header;
+    const bool as_snapshot = layer->depth == 0 && options->snapshot != NULL;
     int r;
 
-    if (layer->format == QCOW2_FORMAT_RAW) {
+    /* A raw disk has no snapshots either, and is not shown in place of one. */
+    if (layer->format == QCOW2_FORMAT_RAW && !as_snapshot) {
         return 0;
     }
     if ((h->autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0 && !layer->geometry.data_file) {
@@ -112,7 +114,7 @@ static int open_data(struct q2_layer *layer, const struct qcow2_options *options
     if ((r = q2_layer_unlock(layer, options, err)) < 0) {
         return r;
     }
-    if (layer->depth == 0 && options->snapshot != NULL) {
+    if (as_snapshot) {
         return q2_layer_select_snapshot(layer, options, err);
     }
     return q2_layer_load_l1(layer, h->l1_off, h->l1_entries, err);

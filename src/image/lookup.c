@@ -119,10 +119,11 @@ static void start_run(const struct q2_layer *layer, const struct q2_mapping *m, 
     }
 }
 
-/* Whether m, which begins where the run ends, is more of the same. */
+/* Whether m, which begins where the run ends, is more of the same. The run is not compressed: those are never
+ * joined. */
 static bool continues(const struct q2_run *run, const struct q2_mapping *m)
 {
-    if (m->fault != Q2_FAULT_NONE || m->kind != run->kind || run->kind == Q2_COMPRESSED) {
+    if (m->fault != Q2_FAULT_NONE || m->kind != run->kind) {
         return false;
     }
     return run->host_off == Q2_NO_HOST

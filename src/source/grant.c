@@ -126,7 +126,8 @@ static char *way_to_relative(const char *top, const char *from, const char *name
         return join(*rest != '\0' ? rest : ".", name);
     }
     /* The referrer is elsewhere: its name for the file may still lead here. */
-    path = join(from, name);
+    /* Of the root without a second slash, which some C libraries keep as a place of its own. */
+    path = join(from[1] == '\0' ? "" : from, name);
     way = path != NULL ? way_round(top, path) : NULL;
     free(path);
     return way;

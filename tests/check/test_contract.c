@@ -357,7 +357,7 @@ static void read_failure_of_a_refcount_block_is_a_finding(void **state)
 
 /* The largest L1 table there is, every entry of it naming one L2 table, every entry of which names one
  * cluster: 2^40 references, each of which counts. */
-static void references_of_a_hostile_table_are_counted_without_visiting_each(void **state)
+static void count_hostile_references(unsigned refcount_order, uint64_t corruptions)
 {
     enum { CLUSTER_BITS = 21, L1_ENTRIES = 4194304, L2_ENTRIES = 262144 };
     const struct shape shape = { CLUSTER_BITS, UINT64_C(1) << 61, L1_ENTRIES };
@@ -369,7 +369,6 @@ static void references_of_a_hostile_table_are_counted_without_visiting_each(void
     uint8_t header[112], table[8];
     struct qcow2_image *image;
 
-    (void)state;
     assert_non_null(l1);
     assert_non_null(l2);
     for (size_t i = 0; i < L1_ENTRIES; i++) {
@@ -379,6 +378,7 @@ static void references_of_a_hostile_table_are_counted_without_visiting_each(void
         put(l2 + i * 8, data_off, 8);
     }
     make_header(header, &shape);
+    put(header + 96, refcount_order, 4);
     put(table, 0, 8);
     add(&s, 0, header, sizeof header);
     add(&s, cluster, table, sizeof table);
@@ -387,13 +387,64 @@ static void references_of_a_hostile_table_are_counted_without_visiting_each(void
     image = open_sparse(&s, QCOW2_OPEN_METADATA_ONLY);
     assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), 0);
     assert_true(result.allocated_clusters == UINT64_C(1) << 40);
-    /* Every reference past the 65535th to the data cluster and to the L2 table; and the header, the
-     * refcount table, 16 clusters of L1 table, the L2 table and the cluster, which have no refcount. */
-    assert_true(result.corruptions ==
-                (UINT64_C(1) << 40) - 65535 + (L1_ENTRIES - 65535) + 1 + 1 + 16 + 1 + 1);
+    assert_true(result.corruptions == corruptions);
     qcow2_close(image);
     free(l1);
     free(l2);
+}
+
+static void references_of_a_hostile_table_are_counted_without_visiting_each(void **state)
+{
+    /* The header, the refcount table, 16 clusters of L1 table, the L2 table and the cluster, which have no
+     * refcount. */
+    const uint64_t without = 1 + 1 + 16 + 1 + 1;
+
+    (void)state;
+    /* Every reference past the 65535th to the data cluster and to the L2 table; none is past 64 bits. */
+    count_hostile_references(4,
+                             (UINT64_C(1) << 40) - 65535 + ((UINT64_C(1) << 22) - 65535) + without);
+    count_hostile_references(6, without);
+}
+
+static int count_corruptions(void *ctx, int kind, uint64_t host_offset, const char *message)
+{
+    (void)host_offset;
+    (void)message;
+    *(int *)ctx += kind == QCOW2_FINDING_CORRUPTION;
+    return *(int *)ctx == 2; /* which no test here gets to */
+}
+
+/* Where a LUKS header is said to be is not looked at before a key is needed. */
+static void encryption_header_of_any_place_and_length_is_survived(void **state)
+{
+    static const struct {
+        uint64_t off, n_bytes;
+        int corruptions;
+    } cases[] = { { 3 << 16, 0, 0 },
+                  { 3 << 16, UINT64_C(1) << 63, 0 }, /* below 0, in QEMU */
+                  { UINT64_C(0xffffffffffff0000), 0x20000, 1 },
+                  { UINT64_C(1) << 40, 4096, 1 } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
+        struct small s;
+        struct qcow2_image *image = open_small(&s, 0);
+        uint8_t extension[24];
+        int corruptions = 0;
+
+        qcow2_close(image);
+        put(s.header + 32, QCOW2_ENCRYPTION_LUKS, 4);
+        put(extension, 0x0537be77, 4);
+        put(extension + 4, 16, 4);
+        put(extension + 8, cases[i].off, 8);
+        put(extension + 16, cases[i].n_bytes, 8);
+        add(&s.sparse, sizeof s.header, extension, sizeof extension);
+        image = open_sparse(&s.sparse, QCOW2_OPEN_METADATA_ONLY);
+        assert_int_equal(qcow2_check(image, 0, count_corruptions, &corruptions, &result, NULL), 0);
+        assert_int_equal(corruptions, cases[i].corruptions);
+        qcow2_close(image);
+    }
 }
 
 /* 65536 snapshots that all name the largest L1 table: too much to look at, and said so. */
@@ -444,6 +495,7 @@ int main(void)
         cmocka_unit_test(read_failure_of_an_l1_table_ends_the_check),
         cmocka_unit_test(read_failure_of_a_refcount_block_is_a_finding),
         cmocka_unit_test(references_of_a_hostile_table_are_counted_without_visiting_each),
+        cmocka_unit_test(encryption_header_of_any_place_and_length_is_survived),
         cmocka_unit_test(work_is_bounded),
     };
 

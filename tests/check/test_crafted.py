@@ -42,6 +42,7 @@ class Patient:
 
     def check(self):
         self.path.write_bytes(self.data)
+        comparing.assert_interruptible(self.path)
         return comparing.assert_same(self.path)
 
 
@@ -111,6 +112,22 @@ def test_cluster_past_the_end_leaks_what_it_left(patient):
     p = patient()
     p.change(p.used('l2'), lambda e: e | 1 << 50)
     assert counts(p.check()) == (0, 2, 1)
+
+
+@pytest.mark.parametrize('count', [1, 0, 2])
+def test_cluster_past_the_end_may_have_a_refcount_all_the_same(patient, count):
+    """The block of the file's own clusters goes on for 8 MiB."""
+    p = patient()
+    struct.pack_into('>H', p.data, p.offset('refcount block') + 2 * (4 << 20 >> 12), count)
+    p.put(p.used('l2'), 4 << 20 | COPIED)
+    assert counts(p.check())[1] == (1 if count == 1 else 2)
+
+
+def test_cluster_past_the_end_whose_refcount_cannot_be_read(patient):
+    p = patient()
+    p.put(p.offset('refcount table') + 8, 512)
+    p.put(p.used('l2'), 9 << 20 | COPIED)
+    assert p.check().counts['corruptions'] > 0
 
 
 def test_one_cluster_used_twice_is_a_corruption(patient):
@@ -247,6 +264,12 @@ def test_refcount_block_used_by_two_table_entries(patient):
     p.check()
 
 
+def test_refcount_table_that_leaves_the_file(patient):
+    p = patient()
+    struct.pack_into('>I', p.data, 56, 2048)
+    assert p.check().counts['corruptions'] > 0
+
+
 def test_no_refcount_block_at_all(patient):
     p = patient()
     p.put(p.used('refcount table'), 0)
@@ -338,6 +361,7 @@ def test_broken_snapshot_table_ends_the_check(with_snapshots, field):
     theirs, mine = comparing.qemu(p.path), comparing.ours(p.path)
     assert theirs.counts is None and theirs.status == 1
     assert mine.counts is None and mine.status == 1
+    comparing.assert_interruptible(p.path)
 
 
 def test_many_snapshots_that_share_a_table(patient):
@@ -384,6 +408,28 @@ def test_invalid_entry_of_a_bitmap_in_use_ends_the_check(with_bitmap):
     theirs, mine = comparing.qemu(p.path), comparing.ours(p.path)
     assert theirs.counts is None and theirs.status == 1
     assert mine.counts is None and mine.status == 1 and mine.text.startswith('corrupt')
+    comparing.assert_interruptible(p.path)
+
+
+# In the extension: how many, reserved, length and offset of the directory.
+@pytest.mark.parametrize('at, form, value', [
+    (0, '>I', 0), (0, '>I', 2), (4, '>I', 1), (8, '>Q', 24), (8, '>Q', 1 << 20),
+    (16, '>Q', 1 << 40), (16, '>Q', (1 << 63) - (1 << 30)), (16, '>Q', 512)])
+def test_bitmaps_extension_that_makes_no_sense_ends_the_check(with_bitmap, at, form, value):
+    p = with_bitmap
+    extension = p.data.index(struct.pack('>II', 0x23852875, 24)) + 8
+    struct.pack_into(form, p.data, extension + at, value)
+    p.path.write_bytes(p.data)
+    mine = comparing.ours(p.path)
+    assert mine.counts is None and mine.status == 1 and mine.text.startswith('corrupt')
+    assert any(finding[0] == 0 for finding in mine.findings)
+    comparing.assert_interruptible(p.path)
+
+
+@pytest.mark.parametrize('offset', [1 << 40, 1 << 55])
+def test_bitmap_table_outside_the_file_is_a_corruption(with_bitmap, offset):
+    p = with_bitmap
+    assert p.put(p.offset('bitmap directory'), offset).check().counts['corruptions'] > 0
 
 
 def test_bitmaps_that_are_out_of_date_leak(with_bitmap):

@@ -10,8 +10,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -19,6 +22,7 @@
 
 #include "copy/stream.h"
 #include "copy/target.h"
+#include "copy/team.h"
 #include "disk.h"
 
 /* linux/falloc.h has it; musl's headers do not, and including both defines the others twice. */
@@ -31,11 +35,14 @@ enum { FILE_BYTES = 8 << 20, LOOKED_AT = 1 << 20, ALL = 1 << 30 };
 /* Answers in the order of the calls: the most that is taken, or a negative errno. After the last one
  * everything is taken. */
 static struct {
-    int writes[8], fallocates[8], polls[8];
-    unsigned written, fallocated, polled; /* calls so far */
-    int modes[8];                         /* that fallocate was called with */
-    unsigned mutexes_left, threads_left;  /* how many may be made */
-    size_t taken;                         /* bytes, of streams */
+    int writes[8], fallocates[8], polls[8], ioctls[8];
+    unsigned written, fallocated, polled, asked; /* calls so far */
+    unsigned shared;                             /* ranges that were */
+    long processors;                     /* 0: not asked of the test; below: cannot be told */
+    unsigned may_run_on;                 /* of them; 0: cannot be told */
+    int modes[8];                        /* that fallocate was called with */
+    unsigned mutexes_left, threads_left; /* how many may be made */
+    size_t taken;                        /* bytes, of streams */
     unsigned char bytes[FILE_BYTES];
 } system_;
 
@@ -61,6 +68,7 @@ static ssize_t answer(const int *script, unsigned *calls, size_t count)
     return told == ALL ? 0 : told != 0 && (size_t)told < count ? told : (ssize_t)count;
 }
 
+int __wrap_ioctl(int fd, unsigned long request, ...);
 ssize_t __wrap_write(int fd, const void *buf, size_t count);
 ssize_t __wrap_writev(int fd, const struct iovec *vector, int vectors);
 ssize_t __wrap_pwrite(int fd, const void *buf, size_t count, off_t off);
@@ -74,6 +82,58 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *ctx);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *), void *ctx);
+
+int __real_sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set);
+int __wrap_sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set);
+long __real_sysconf(int name);
+long __wrap_sysconf(int name);
+
+int __wrap_sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set)
+{
+    if (system_.processors == 0) {
+        return __real_sched_getaffinity(pid, bytes, set);
+    }
+    if (system_.may_run_on == 0) {
+        errno = ENOSYS;
+        return -1;
+    }
+    CPU_ZERO_S(bytes, set);
+    for (unsigned i = 0; i < system_.may_run_on; i++) {
+        CPU_SET_S(i, bytes, set);
+    }
+    return 0;
+}
+
+long __wrap_sysconf(int name)
+{
+    return system_.processors != 0 && name == _SC_NPROCESSORS_ONLN ? system_.processors
+                                                                   : __real_sysconf(name);
+}
+
+/* Sharing is copying here. */
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+    const struct file_clone_range *range;
+    va_list args;
+
+    (void)fd;
+    if (answer(system_.ioctls, &system_.asked, 1) < 0) {
+        return -1;
+    }
+    if ((uint32_t)request == (uint32_t)FICLONERANGE) { /* an int to some C libraries */
+        va_start(args, request);
+        range = va_arg(args, const struct file_clone_range *);
+        va_end(args);
+        /* As file systems have it: whole blocks, at the same place within one in both files. */
+        assert_int_equal((range->src_offset | range->dest_offset | range->src_length) % 4096, 0);
+        assert_true(range->dest_offset + range->src_length <= FILE_BYTES);
+        assert_int_equal(pread((int)range->src_fd, system_.bytes + range->dest_offset,
+                               (size_t)range->src_length, (off_t)range->src_offset),
+                         range->src_length);
+        system_.shared++;
+    }
+    return 0;
+}
 
 ssize_t __wrap_write(int fd, const void *buf, size_t count)
 {
@@ -443,6 +503,129 @@ static void a_copy_goes_on_with_the_threads_there_are(void **state)
     disk_free(&disk);
 }
 
+static enum disk_cluster all_stored(uint64_t index)
+{
+    (void)index;
+    return DISK_DATA;
+}
+
+/* Copies the disk from `start` on to a file that can share blocks with the one that holds the image. The
+ * copy must be right; how many ranges were shared. */
+static unsigned copy_shared(const struct disk *disk, uint64_t start)
+{
+    struct qcow2_copy_options options = QCOW2_COPY_OPTIONS_INIT;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_source source;
+    struct qcow2_image *image;
+    FILE *file = tmpfile(); /* its writes do not end here */
+    int fd = disk_temporary_file();
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(disk->file, 1, disk->file_bytes, file), disk->file_bytes);
+    assert_int_equal(fflush(file), 0);
+    assert_int_equal(qcow2_source_from_fd(fileno(file), "image", 0, &source, NULL), 0);
+    assert_int_equal(qcow2_open_source(&source, NULL, &image, NULL), 0);
+    memset(system_.bytes, 0, sizeof system_.bytes);
+    system_.shared = 0;
+    options.offset = start;
+    options.threads = 1;
+    if (qcow2_copy_to_fd(image, fd, &options, &err) != 0) {
+        fail_msg("%s", err.message);
+    }
+    assert_memory_equal(system_.bytes, disk->content + start, (size_t)(disk->size - start));
+    assert_int_equal(system_.bytes[disk->size - start], 0);
+    qcow2_close(image);
+    (void)fclose(file);
+    (void)close(fd);
+    return system_.shared;
+}
+
+static void stored_clusters_are_shared_where_that_can_be(void **state)
+{
+    struct disk disk;
+
+    (void)state;
+    disk_build(&disk, 16, 4 * 1024 * 1024, disk_mixed);
+    assert_true(copy_shared(&disk, 0) > 0);
+    assert_true(copy_shared(&disk, 3 * 4096) > 0);
+    /* Elsewhere within a block than in the image's file. */
+    assert_int_equal(copy_shared(&disk, 512), 0);
+    disk_free(&disk);
+}
+
+/* Clusters smaller than a block: what is left at either end of the whole blocks is copied. */
+static void only_whole_blocks_are_shared(void **state)
+{
+    unsigned shared = 0;
+    struct disk disk;
+
+    (void)state;
+    disk_build(&disk, 9, 1024 * 1024 + 512, all_stored);
+    for (uint64_t start = 0; start < 2 * 4096; start += 512) {
+        unsigned n = copy_shared(&disk, start);
+
+        shared += n > 0;
+        assert_true(n == 0 || system_.written > 0);
+    }
+    assert_true(shared > 0);
+    disk_free(&disk);
+}
+
+static void what_cannot_be_shared_is_copied(void **state)
+{
+    struct disk disk;
+    unsigned most;
+
+    (void)state;
+    disk_build(&disk, 16, 4 * 1024 * 1024, disk_mixed);
+    most = copy_shared(&disk, 0);
+    assert_true(most > 1);
+    /* Interrupted is no answer. */
+    system_.asked = 0;
+    script(system_.ioctls, -EINTR, -EINTR, 0);
+    assert_int_equal(copy_shared(&disk, 0), most);
+    /* The file system cannot: it is not asked again. */
+    system_.asked = 0;
+    script(system_.ioctls, -EOPNOTSUPP, 0, 0);
+    assert_int_equal(copy_shared(&disk, 0), 0);
+    assert_int_equal(system_.asked, 1);
+    /* It can, but not this range. */
+    system_.asked = 0;
+    script(system_.ioctls, 0, -EINVAL, 0);
+    assert_int_equal(copy_shared(&disk, 0), most - 1);
+    disk_free(&disk);
+}
+
+static void a_device_that_does_not_tell_its_size_is_an_error(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct q2_target target;
+
+    (void)state;
+    make_target(&target, Q2_TARGET_DEVICE);
+    script(system_.ioctls, -ENXIO, 0, 0);
+    assert_int_equal(q2_target_prepare(&target, 4096, false, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, ENXIO);
+    assert_int_equal(system_.written, 0);
+    q2_target_deinit(&target);
+}
+
+static void threads_are_as_many_as_processors_and_not_above_16(void **state)
+{
+    static const struct {
+        long processors;
+        unsigned may_run_on, threads;
+    } cases[] = { { 64, 3, 3 }, { 64, 16, 16 }, { 64, 40, 16 }, { 64, 0, 16 },
+                  { 5, 0, 5 },  { 1, 0, 1 },    { -1, 0, 1 },   { -1, 2, 2 } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        system_.processors = cases[i].processors;
+        system_.may_run_on = cases[i].may_run_on;
+        assert_int_equal(q2_copy_processors(), cases[i].threads);
+    }
+}
+
 static void a_copy_without_a_lock_is_out_of_memory(void **state)
 {
     struct qcow2_compare_result result = QCOW2_COMPARE_RESULT_INIT;
@@ -499,6 +682,11 @@ int main(void)
         cmocka_unit_test_setup(sparse_writing_passes_on_each_failure, set_up),
         cmocka_unit_test_setup(a_file_that_cannot_change_its_length_is_an_error, set_up),
         cmocka_unit_test_setup(a_copy_goes_on_with_the_threads_there_are, set_up),
+        cmocka_unit_test_setup(stored_clusters_are_shared_where_that_can_be, set_up),
+        cmocka_unit_test_setup(only_whole_blocks_are_shared, set_up),
+        cmocka_unit_test_setup(what_cannot_be_shared_is_copied, set_up),
+        cmocka_unit_test_setup(a_device_that_does_not_tell_its_size_is_an_error, set_up),
+        cmocka_unit_test_setup(threads_are_as_many_as_processors_and_not_above_16, set_up),
         cmocka_unit_test_setup(a_copy_without_a_lock_is_out_of_memory, set_up),
     };
 

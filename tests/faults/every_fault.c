@@ -258,8 +258,8 @@ static void walk(const char *what, bool allocations, bool shrink)
     }
 }
 
-/* Of a file that ends early, an operation either fails or is not concerned. A check is about what is
- * there, and refcounts past the end are 0. */
+/* Of a file that ends early, an operation either fails or is not concerned. A check and a survey are
+ * about what is there, and refcounts past the end are 0. */
 static void try_short(unsigned long clusters)
 {
     struct outcome outcome;
@@ -271,7 +271,8 @@ static void try_short(unsigned long clusters)
         return;
     }
     for (unsigned i = 0; i < n_operations; i++) {
-        bool any = operations[i].opens || i == number_of("check") || i == number_of("explain");
+        bool any = operations[i].opens || i == number_of("check") || i == number_of("survey") ||
+                   i == number_of("explain");
 
         subject_run(&subject, image, &operations[i], &outcome);
         tried += outcome.code < 0;

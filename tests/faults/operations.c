@@ -5,6 +5,7 @@
  * hash, so that two outcomes can be compared without being kept. */
 #include "subject.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -209,6 +210,21 @@ static void check(struct subject *subject, struct qcow2_image *image, struct out
     }
 }
 
+static void survey(struct subject *subject, struct qcow2_image *image, struct outcome *o)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+
+    (void)subject;
+    o->code = qcow2_survey(image, 0, &result, &o->err);
+    for (size_t i = 0; i < sizeof result.anomalies / sizeof result.anomalies[0]; i++) {
+        add(o, result.anomalies[i].count);
+        add(o, result.anomalies[i].host_offset);
+        add_text(o, result.anomalies[i].what);
+    }
+    add_bytes(o, &result.stored_bytes,
+              sizeof result - offsetof(struct qcow2_survey_result, stored_bytes));
+}
+
 static void compare(struct subject *subject, struct qcow2_image *image, struct outcome *o)
 {
     struct qcow2_copy_options options = QCOW2_COPY_OPTIONS_INIT;
@@ -318,6 +334,7 @@ const struct operation operations[] = {
     { "snapshots", list_snapshots, false, false, false },
     { "bitmaps", walk_bitmaps, false, false, false },
     { "check", check, false, false, false },
+    { "survey", survey, false, false, false },
     { "compare", compare, true, true, false },
     { "copy to file", copy_to_file, true, true, false },
     { "copy in order", copy_in_order, true, true, false },

@@ -48,6 +48,16 @@ def test_a_snapshot_is_warned_of_and_a_shared_table_is_not_an_overlap(tmp_path):
     assert vet(path, '--strict', '--note', 'snapshots')[:2] == (0, {'snapshots': 'note'})
 
 
+def test_what_a_snapshot_alone_keeps_is_no_fault(tmp_path):
+    path = toolrun.create(tmp_path / 'image.qcow2', '8M', 'write -P 1 0 1M', 'write -c -P 3 4M 64k')
+    toolrun.qemu_img('snapshot', '-c', 'one', path)
+    toolrun.qemu_io(path, 'write -P 2 0 128k')
+    toolrun.qemu_io(path, 'write -P 4 4M 64k')
+    code, found, value = vet(path)
+    assert (code, found) == (0, {'snapshots': 'warn'})
+    assert value['bounds']['compressed-bytes'] == 0
+
+
 def test_bitmaps_are_mentioned(tmp_path):
     path = toolrun.create(tmp_path / 'image.qcow2', '8M', 'write -P 1 0 1M')
     toolrun.qemu_img('bitmap', '--add', path, 'one')

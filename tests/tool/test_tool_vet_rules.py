@@ -181,6 +181,29 @@ def too_many_snapshots(path, near):
     return two_clusters(header={} if near else {'nb_snapshots': 65537}).write(path)
 
 
+def l1_of_a_snapshot_too_large(path, near):
+    return two_clusters(snapshots=[build.Snapshot(l1_entries=(4 << 20) + (0 if near else 1))]
+                        ).write(path)
+
+
+def snapshots_outside(path, near):
+    header = {} if near else {'snapshots_offset': 1 << 40}
+    return two_clusters(snapshots=[build.Snapshot()], header=header).write(path)
+
+
+def snapshots_that_leave_the_file(path, near):
+    """The table's cluster is the last one, and has room for a hundred entries without names."""
+    at = two_clusters(snapshots=[build.Snapshot()]).lay_out().at['snapshots']
+    return two_clusters(snapshots=[build.Snapshot()], length=at + CS,
+                        header={'nb_snapshots': 50 if near else 200}).write(path)
+
+
+def snapshot_whose_name_leaves_the_file(path, near):
+    at = two_clusters(snapshots=[build.Snapshot()]).lay_out().at['snapshots']
+    return two_clusters(snapshots=[build.Snapshot(name=b'n' * 8 * CS)],
+                        length=None if near else at + CS).write(path)
+
+
 def with_bitmaps(path):
     """An image with two bitmaps; where its extension's data is."""
     toolrun.create(path, '8M', 'write -P 1 0 1M')
@@ -205,6 +228,45 @@ def broken_bitmaps(path, near):
     at = with_bitmaps(path)
     if not near:
         patch(path, at, struct.pack('>I', 3))
+    return path
+
+
+def with_bits(path):
+    """An image with bitmaps that have bits; where the directory is, and the first bitmap's table."""
+    at = with_bitmaps(path)
+    toolrun.qemu_io(path, 'write -P 2 2M 1M')
+    directory = number_at(path, at + 16)
+    return directory, number_at(path, directory)
+
+
+def broken_bitmap_table(path, near):
+    """Bits that are all ones need no cluster; reserved bits have no meaning."""
+    _, table = with_bits(path)
+    patch(path, table, struct.pack('>Q', 1 if near else 2))
+    return path
+
+
+def bits_on_table(path, near):
+    _, table = with_bits(path)
+    patch(path, table, struct.pack('>Q', 0 if near else table))
+    return path
+
+
+def bits_outside(path, near):
+    _, table = with_bits(path)
+    patch(path, table, struct.pack('>Q', 0 if near else 1 << 40))
+    return path
+
+
+def bitmap_table_outside(path, near):
+    directory, table = with_bits(path)
+    patch(path, directory, struct.pack('>Q', table if near else 1 << 40))
+    return path
+
+
+def bitmap_directory_outside(path, near):
+    at = with_bitmaps(path)
+    patch(path, at + 16, struct.pack('>Q', number_at(path, at + 16) if near else 1 << 40))
     return path
 
 
@@ -271,6 +333,12 @@ def refcount_block_outside(path, near):
     at = laid_out().at
     return two_clusters(writes=[] if near else [(at['refcount_table'] + 8, struct.pack('>Q', 1 << 40))
                                                 ]).write(path)
+
+
+def refcount_block_past_all_offsets(path, near):
+    at = laid_out().at
+    return two_clusters(writes=[] if near else [(at['refcount_table'] + 8,
+                                                 struct.pack('>Q', (1 << 64) - CS))]).write(path)
 
 
 def table_unaligned(path, near):
@@ -395,8 +463,18 @@ CASES = {
     vm_state: ('vm-state', 'deny'),
     broken_snapshots: ('broken-snapshots', 'deny'),
     too_many_snapshots: ('broken-snapshots', 'deny'),
+    l1_of_a_snapshot_too_large: ('broken-snapshots', 'deny'),
+    snapshots_outside: ('broken-snapshots', 'deny'),
+    snapshots_that_leave_the_file: ('broken-snapshots', 'deny'),
+    snapshot_whose_name_leaves_the_file: ('broken-snapshots', 'deny'),
     bitmaps: ('bitmaps', 'note'),
     broken_bitmaps: ('broken-bitmaps', 'deny'),
+    broken_bitmap_table: ('broken-bitmaps', 'deny'),
+    bits_on_table: ('overlap', 'deny'),
+    bits_outside: ('outside', 'deny'),
+    bitmap_table_outside: ('outside', 'deny'),
+    bitmap_directory_outside: ('outside', 'deny'),
+    refcount_block_past_all_offsets: ('outside', 'deny'),
     table_on_table: ('overlap', 'deny'),
     table_named_twice: ('overlap', 'deny'),
     data_on_table: ('overlap', 'deny'),

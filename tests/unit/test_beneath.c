@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,49 @@
 #include <unistd.h>
 
 #include "source/beneath.h"
+
+/* What openat2 and readlinkat fail with, call by call; 0: they do not. (--wrap) */
+static struct {
+    int opens[4], links[4];
+    unsigned opened, linked;
+} told;
+
+static bool fails(const int script[4], unsigned *calls)
+{
+    int code = *calls < 4 ? script[*calls] : 0;
+
+    (*calls)++;
+    errno = code != 0 ? code : errno;
+    return code != 0;
+}
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+ssize_t __real_readlinkat(int directory, const char *path, char *buf, size_t n);
+ssize_t __wrap_readlinkat(int directory, const char *path, char *buf, size_t n);
+
+/* The library makes one such call, openat2. */
+long __wrap_syscall(long number, ...)
+{
+    va_list args;
+    long r = -1;
+
+    va_start(args, number);
+    if (!fails(told.opens, &told.opened)) {
+        int top = va_arg(args, int);
+        const char *path = va_arg(args, const char *);
+        void *how = va_arg(args, void *);
+
+        r = __real_syscall(number, top, path, how, va_arg(args, size_t));
+    }
+    va_end(args);
+    return r;
+}
+
+ssize_t __wrap_readlinkat(int directory, const char *path, char *buf, size_t n)
+{
+    return fails(told.links, &told.linked) ? -1 : __real_readlinkat(directory, path, buf, n);
+}
 
 /* top/ is what may be reached, secret lies beside it. */
 struct place {
@@ -185,6 +229,95 @@ static void a_fifo_does_not_block(void **state)
     assert_int_equal(close(fd), 0);
 }
 
+/* A descriptor for "file", whatever openat2 said at first; how often it was asked. */
+static unsigned asked_until_open(const struct place *place, int first, int second)
+{
+    memset(&told, 0, sizeof told);
+    told.opens[0] = first;
+    told.opens[1] = second;
+    opens(q2_open_beneath, place, "file", "top");
+    return told.opened;
+}
+
+static void a_call_that_lost_a_race_is_made_again(void **state)
+{
+    if (asked_until_open(*state, 0, 0) == 0) {
+        skip(); /* built for a system without the call */
+    }
+    assert_int_equal(asked_until_open(*state, EINTR, 0), 2);
+    assert_int_equal(asked_until_open(*state, EAGAIN, EINTR), 3);
+}
+
+static void a_kernel_that_does_not_know_the_call_costs_nothing_but_time(void **state)
+{
+    static const int unknown[] = { ENOSYS, EPERM };
+
+    for (size_t i = 0; i < 2; i++) {
+        (void)asked_until_open(*state, unknown[i], 0);
+        for (unsigned k = 0; k < 4; k++) {
+            told.opens[k] = unknown[i];
+        }
+        told.opened = 0;
+        assert_int_equal(q2_open_beneath(((const struct place *)*state)->top, "out"), -EXDEV);
+    }
+    memset(&told, 0, sizeof told);
+}
+
+static void a_link_that_vanishes_under_the_walk_is_not_followed(void **state)
+{
+    const struct place *place = *state;
+
+    memset(&told, 0, sizeof told);
+    told.links[0] = ENOENT;
+    assert_int_equal(q2_walk_beneath(place->top, "in"), -ENOENT);
+    opens(q2_walk_beneath, place, "in", "inner");
+}
+
+static void the_directory_itself_is_no_file_to_the_walk(void **state)
+{
+    static const char *const paths[] = { "", ".", "./", "inner/..", "dir/.." };
+    const struct place *place = *state;
+
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        assert_int_equal(q2_walk_beneath(place->top, paths[i]), -EISDIR);
+    }
+}
+
+/* The path that is left to walk is held in memory of a fixed size, and so are the directories above. */
+static void the_walk_has_an_end_in_length_and_in_depth(void **state)
+{
+    enum { TARGET = 3000, MORE = 2000, DEPTH = 300 };
+    const struct place *place = *state;
+    char target[TARGET + 1], path[16 + MORE], deep[2 * DEPTH + 8];
+    int at = dup(place->top);
+
+    for (int i = 0; i < TARGET; i++) {
+        target[i] = i % 2 == 0 ? '.' : '/';
+    }
+    target[TARGET] = '\0';
+    assert_int_equal(symlinkat(target, place->top, "long"), 0);
+    (void)snprintf(path, sizeof path, "long/%.*sfile", MORE, target);
+    assert_int_equal(q2_walk_beneath(place->top, path), -ENAMETOOLONG);
+    opens(q2_walk_beneath, place, "long/file", "top");
+
+    for (int i = 0; i < DEPTH; i++) {
+        int next;
+
+        assert_int_equal(mkdirat(at, "d", 0700), 0);
+        next = openat(at, "d", O_RDONLY | O_DIRECTORY);
+        assert_true(next >= 0);
+        assert_int_equal(close(at), 0);
+        at = next;
+        deep[2 * i] = 'd';
+        deep[2 * i + 1] = '/';
+    }
+    deep[2 * DEPTH] = 'x';
+    deep[2 * DEPTH + 1] = '\0';
+    assert_int_equal(close(at), 0);
+    assert_int_equal(q2_walk_beneath(place->top, deep), -ENAMETOOLONG);
+    assert_int_equal(q2_walk_beneath(place->top, deep + (size_t)2 * (DEPTH - 200)), -ENOENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +326,11 @@ int main(void)
         cmocka_unit_test(what_cannot_be_opened_says_why),
         cmocka_unit_test(the_walk_leaves_no_descriptor_open),
         cmocka_unit_test(a_fifo_does_not_block),
+        cmocka_unit_test(a_call_that_lost_a_race_is_made_again),
+        cmocka_unit_test(a_kernel_that_does_not_know_the_call_costs_nothing_but_time),
+        cmocka_unit_test(a_link_that_vanishes_under_the_walk_is_not_followed),
+        cmocka_unit_test(the_directory_itself_is_no_file_to_the_walk),
+        cmocka_unit_test(the_walk_has_an_end_in_length_and_in_depth),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -314,11 +314,27 @@ static void threads_never_see_half_a_block(void **state)
     }
 }
 
+/* Slots are numbered with few bits; a budget beyond them is not an error, and costs no memory before it
+ * is used. */
+static void a_budget_of_a_terabyte_is_a_million_blocks(void **state)
+{
+    struct q2_cache cache;
+
+    (void)state;
+    assert_int_equal(q2_cache_init(&cache, UINT64_C(1) << 40, BLOCK, true), 0);
+    assert_int_equal(cache.slots_max, 1 << 20);
+    assert_int_equal(cache.slots_used, 0);
+    put(&cache, 7);
+    assert_true(holds(&cache, 7));
+    q2_cache_deinit(&cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(block_is_there_once_it_is_put_and_not_before),
         cmocka_unit_test(owners_do_not_see_each_others_blocks),
+        cmocka_unit_test(a_budget_of_a_terabyte_is_a_million_blocks),
         cmocka_unit_test(any_part_of_a_block_can_be_had),
         cmocka_unit_test(budget_too_small_for_blocks_is_a_cache_of_nothing),
         cmocka_unit_test(blocks_never_exceed_the_budget),

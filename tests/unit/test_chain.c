@@ -287,7 +287,108 @@ static void a_broken_parent_is_reported_at_its_depth(void **state)
     assert_int_equal(chain->err.depth, 1);
 }
 
+static void the_bytes_of_a_file_are_a_format_by_two_names(void **state)
+{
+    struct chain *chain = *state;
+    unsigned char bytes[16];
+
+    add(chain, "....", "parent", "file");
+    add(chain, "DDDD", NULL, NULL);
+    assert_int_equal(open_chain(chain), 0);
+    assert_int_equal(qcow2_pread(chain->image, bytes, sizeof bytes, 0, NULL), sizeof bytes);
+    assert_memory_equal(bytes, chain->samples[1].file, sizeof bytes);
+}
+
+static void a_parent_called_version_1_must_be_that(void **state)
+{
+    struct chain *chain = *state;
+
+    add(chain, "....", "parent", "qcow");
+    add(chain, "DDDD", NULL, NULL);
+    assert_int_equal(open_chain(chain), QCOW2_E_NOT_QCOW2);
+    assert_int_equal(chain->err.depth, 1);
+}
+
+static void a_parent_called_qcow2_may_not_be_version_1(void **state)
+{
+    struct chain *chain = *state;
+
+    add(chain, "....", "parent", "qcow2");
+    add(chain, "DDDD", NULL, NULL);
+    sample_store(chain->samples[1].file + 4, 1, 4);
+    assert_int_equal(open_chain(chain), QCOW2_E_UNSUPPORTED);
+    assert_int_equal(chain->err.depth, 1);
+}
+
+static void a_grant_that_fails_with_no_code_of_ours_is_a_refusal(void **state)
+{
+    struct chain *chain = *state;
+
+    add(chain, "....", "the-parent", "qcow2");
+    chain->shelf.deny = 7;
+    assert_int_equal(open_chain(chain), QCOW2_E_REFERENCE);
+    assert_int_equal(chain->err.code, QCOW2_E_REFERENCE);
+}
+
+/* Has the image keep its data in a file that it names. */
+static void set_data_file(struct sample *sample)
+{
+    sample_store(sample->file + 72, 4, 8);
+    memcpy(sample->file + 112, "DATA\0\0\0\4name", 12);
+}
+
+static void a_parent_found_by_probing_gets_no_data_file(void **state)
+{
+    struct chain *chain = *state;
+
+    add(chain, "....", "parent", NULL);
+    add(chain, "....", NULL, NULL);
+    set_data_file(&chain->samples[1]);
+    assert_int_equal(open_chain(chain), QCOW2_E_REFERENCE);
+    assert_int_equal(chain->err.depth, 1);
+    assert_int_equal(chain->shelf.asked, 1);
+}
+
+/* What a grant hands out may be no source at all; then none of it is called, not even to close it. */
+static void a_granted_source_that_is_malformed_is_not_called(void **state)
+{
+    for (int kind = 0; kind < 4; kind++) {
+        struct chain *chain;
+
+        assert_int_equal(set_up((void **)&chain), 0);
+        add(chain, "....", kind / 2 == 0 ? "parent" : NULL, "qcow2");
+        add(chain, "....", NULL, NULL);
+        if (kind / 2 == 1) {
+            set_data_file(&chain->samples[0]);
+        }
+        if (kind % 2 == 0) {
+            chain->shelf.sources[0].source.read_at = NULL;
+        } else {
+            chain->shelf.sources[0].source.size--;
+        }
+        assert_int_equal(open_chain(chain), QCOW2_E_ARGUMENT);
+        assert_int_equal(chain->shelf.asked, 1);
+        assert_int_equal(atomic_load(&chain->shelf.sources[0].closes), 0);
+        atomic_store(&chain->shelf.sources[0].closes, 1); /* else, as tear_down wants it */
+        assert_int_equal(tear_down((void **)&chain), 0);
+    }
+    (void)state;
+}
+
 #define CHAIN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+/* What a data file holds is the disk as it is now. */
+static void an_image_with_a_data_file_has_no_snapshots(void **state)
+{
+    struct chain *chain = *state;
+
+    add(chain, "....", NULL, NULL);
+    add(chain, "DDDD", NULL, NULL);
+    set_data_file(&chain->samples[0]);
+    chain->options.snapshot = "1";
+    assert_int_equal(open_chain(chain), QCOW2_E_NOT_FOUND);
+    assert_non_null(strstr(chain->err.message, "external file"));
+}
 
 int main(void)
 {
@@ -304,6 +405,13 @@ int main(void)
         CHAIN_TEST(a_chain_has_a_depth_limit),
         CHAIN_TEST(an_unknown_format_is_unsupported),
         CHAIN_TEST(a_broken_parent_is_reported_at_its_depth),
+        CHAIN_TEST(the_bytes_of_a_file_are_a_format_by_two_names),
+        CHAIN_TEST(a_parent_called_version_1_must_be_that),
+        CHAIN_TEST(a_parent_called_qcow2_may_not_be_version_1),
+        CHAIN_TEST(a_grant_that_fails_with_no_code_of_ours_is_a_refusal),
+        CHAIN_TEST(a_parent_found_by_probing_gets_no_data_file),
+        cmocka_unit_test(a_granted_source_that_is_malformed_is_not_called),
+        CHAIN_TEST(an_image_with_a_data_file_has_no_snapshots),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -309,6 +309,43 @@ static void null_arguments_are_argument_errors(void **state)
 
 #define MARKED_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* Two looks at a table entry and its bits, for where a range begins and for where it ends. */
+static void a_read_that_fails_costs_one_call_and_moves_nothing(void **state)
+{
+    struct marked *m = *state;
+    uint64_t cursor = 0, offset = 0, length = 0;
+    struct qcow2_bitmap bitmap;
+
+    m->bits[1] = 0x0f;
+    assert_int_equal(first_bitmap(m, &bitmap, NULL), 1);
+    for (unsigned n = 1; n <= 4; n++) {
+        struct qcow2_error err = QCOW2_ERROR_INIT;
+
+        m->source.fail_from = m->source.reads + n;
+        m->source.fail_count = 1;
+        assert_int_equal(
+            qcow2_next_dirty(m->image, &bitmap, &cursor, UINT64_MAX, &offset, &length, &err),
+            QCOW2_E_IO);
+        assert_int_equal(err.code, QCOW2_E_IO);
+        assert_true(cursor == 0 && offset == 0 && length == 0);
+    }
+    assert_int_equal(
+        qcow2_next_dirty(m->image, &bitmap, &cursor, UINT64_MAX, &offset, &length, NULL), 1);
+    assert_int_equal(offset, 8 * 512);
+    assert_int_equal(length, 4 * 512);
+}
+
+/* Version 2 has no field that could vouch for them. */
+static void version_2_has_no_bitmaps(void **state)
+{
+    struct marked *m = *state;
+    struct qcow2_bitmap bitmap;
+
+    memmove(m->sample.file + 72, m->sample.file + EXTENSION_OFF, 40);
+    sample_store(m->sample.file + 4, 2, 4);
+    assert_int_equal(first_bitmap(m, &bitmap, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +361,8 @@ int main(void)
         MARKED_TEST(a_broken_extension_costs_the_bitmaps_alone),
         MARKED_TEST(bitmaps_without_the_autoclear_bit_are_out_of_date),
         MARKED_TEST(null_arguments_are_argument_errors),
+        MARKED_TEST(a_read_that_fails_costs_one_call_and_moves_nothing),
+        MARKED_TEST(version_2_has_no_bitmaps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,6 +201,93 @@ static void input_that_fails_ahead_does_not_cost_the_cluster_before_it(void **st
     sample_deinit(&sample);
 }
 
+/* Opens the headers with one read after the other failing; how many reads there are. */
+static unsigned open_headers_without_each_read(const struct sample *sample)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    unsigned n = 0;
+    int r;
+
+    options.flags = QCOW2_OPEN_METADATA_ONLY;
+    do {
+        struct sample_source source;
+        struct qcow2_image *image;
+        struct qcow2_error err = QCOW2_ERROR_INIT;
+
+        failing(&source, sample, ++n, 1);
+        r = qcow2_open_source(&source.source, &options, &image, &err);
+        if (r < 0) {
+            assert_io_error(r, &err);
+        }
+        qcow2_close(image);
+        assert_int_equal(source.closes, 1);
+    } while (r < 0);
+    return n - 1;
+}
+
+static void a_backing_name_that_cannot_be_read_is_an_io_error(void **state)
+{
+    struct sample sample;
+
+    (void)state;
+    sample_init(&sample, 16, QCOW2_COMPRESSION_DEFLATE, "..", 0);
+    sample_store(sample.file + 8, 60000, 8);
+    sample_store(sample.file + 16, 6, 4);
+    memcpy(sample.file + 60000, "parent", 6);
+    assert_int_equal(open_headers_without_each_read(&sample), 2);
+    /* Version 1, of a MiB. */
+    sample_store(sample.file + 4, 1, 4);
+    sample_store(sample.file + 24, 1 << 20, 8);
+    sample_store(sample.file + 32, 16, 1);
+    sample_store(sample.file + 33, 13, 1);
+    sample_store(sample.file + 36, 0, 4);
+    sample_store(sample.file + 40, 1024, 8);
+    assert_int_equal(open_headers_without_each_read(&sample), 2);
+    sample_deinit(&sample);
+}
+
+static void what_is_left_of_the_last_cluster_can_fail_to_be_read(void **state)
+{
+    struct sample_source source;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_image *image;
+    struct sample sample;
+    unsigned char buf[4096];
+
+    (void)state;
+    sample_init(&sample, 12, QCOW2_COMPRESSION_DEFLATE, "D", 0);
+    sample.file_bytes = (size_t)sample.data_off + 1000;
+    memset(sample.disk + 1000, 0, 4096 - 1000);
+    image = sample_open(&source, &sample, NULL);
+    source.fail_from = source.reads + 2; /* the first one is the L2 table's */
+    source.fail_count = 1;
+    assert_io_error((int)qcow2_pread(image, buf, sizeof buf, 0, &err), &err);
+    sample_check_read(image, &sample, 0, sizeof buf);
+    assert_false(source.strayed);
+    qcow2_close(image);
+    sample_deinit(&sample);
+}
+
+static void a_table_of_a_file_without_a_length_can_fail_to_be_read(void **state)
+{
+    struct sample_source source;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_image *image;
+    char byte;
+
+    (void)state;
+    sample_source_init(&source, samples[0].file, samples[0].file_bytes);
+    source.source.get_size = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, &err), 0);
+    source.fail_from = source.reads + 1;
+    source.fail_count = 1;
+    assert_io_error((int)qcow2_pread(image, &byte, 1, 5, &err), &err);
+    assert_true(err.guest_offset == 5);
+    assert_int_equal(qcow2_pread(image, &byte, 1, 5, &err), 1);
+    assert_int_equal((unsigned char)byte, samples[0].disk[5]);
+    qcow2_close(image);
+}
+
 static void no_byte_past_the_size_is_asked_for(void **state)
 {
     (void)state;
@@ -240,6 +327,9 @@ int main(void)
         cmocka_unit_test(image_is_usable_again_when_the_source_is),
         cmocka_unit_test(file_that_shrank_since_open_is_an_io_error),
         cmocka_unit_test(input_that_fails_ahead_does_not_cost_the_cluster_before_it),
+        cmocka_unit_test(a_backing_name_that_cannot_be_read_is_an_io_error),
+        cmocka_unit_test(what_is_left_of_the_last_cluster_can_fail_to_be_read),
+        cmocka_unit_test(a_table_of_a_file_without_a_length_can_fail_to_be_read),
         cmocka_unit_test(no_byte_past_the_size_is_asked_for),
     };
 

@@ -185,6 +185,68 @@ static void a_luks_header_must_be_as_long_as_one(void **state)
     sample_store(sample.file + 32, 0, 4);
 }
 
+/* A cursor is opaque; one that no call has given must do no harm. */
+static void a_cursor_of_nobodys_finds_nothing_past_what_was_read(void **state)
+{
+    struct qcow2_extension extension;
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample s;
+
+    (void)state;
+    sample_init(&s, 16, QCOW2_COMPRESSION_DEFLATE, "D", 0);
+    image = sample_open(&source, &s, NULL);
+    for (uint64_t at = 1; at < UINT64_C(1) << 63; at *= 2) {
+        for (uint64_t cursor = at - 1; cursor != at + 2; cursor++) {
+            uint64_t moved = cursor;
+            int r = qcow2_next_extension(image, 0, &moved, &extension, NULL);
+
+            assert_true(r == 0 || r == QCOW2_E_ARGUMENT || r == QCOW2_E_CORRUPT);
+            assert_true(moved == cursor);
+        }
+    }
+    qcow2_close(image);
+    sample_deinit(&s);
+}
+
+static void an_encryption_extension_must_fit_a_luks_image(void **state)
+{
+    static const struct {
+        unsigned method, length;
+        uint64_t off;
+        int wanted;
+    } cases[] = { { QCOW2_ENCRYPTION_LUKS, 16, 4096, 0 },
+                  { QCOW2_ENCRYPTION_NONE, 16, 4096, QCOW2_E_CORRUPT },
+                  { QCOW2_ENCRYPTION_AES, 16, 4096, QCOW2_E_CORRUPT },
+                  { QCOW2_ENCRYPTION_LUKS, 8, 4096, QCOW2_E_CORRUPT },
+                  { QCOW2_ENCRYPTION_LUKS, 24, 4096, QCOW2_E_CORRUPT },
+                  { QCOW2_ENCRYPTION_LUKS, 16, 512, QCOW2_E_CORRUPT } };
+    unsigned char before[40], *extension = sample.file + 112;
+
+    (void)state;
+    memcpy(before, extension, sizeof before);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct qcow2_options options = QCOW2_OPTIONS_INIT;
+        struct qcow2_error err = QCOW2_ERROR_INIT;
+        struct sample_source source;
+        struct qcow2_image *image;
+
+        options.flags = QCOW2_OPEN_METADATA_ONLY;
+        memset(extension, 0, sizeof before);
+        sample_store(sample.file + 32, cases[i].method, 4);
+        sample_store(extension, 0x0537be77, 4);
+        sample_store(extension + 4, cases[i].length, 4);
+        sample_store(extension + 8, cases[i].off, 8);
+        sample_source_init(&source, sample.file, sample.file_bytes);
+        assert_int_equal(qcow2_open_source(&source.source, &options, &image, &err),
+                         cases[i].wanted);
+        assert_true(err.code == 0 || err.host_offset == 120);
+        qcow2_close(image);
+    }
+    memcpy(extension, before, sizeof before);
+    sample_store(sample.file + 32, 0, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +256,8 @@ int main(void)
         cmocka_unit_test(what_does_not_exist_has_no_facts),
         cmocka_unit_test(names_of_bits_that_do_not_exist_are_left_alone),
         cmocka_unit_test(a_luks_header_must_be_as_long_as_one),
+        cmocka_unit_test(a_cursor_of_nobodys_finds_nothing_past_what_was_read),
+        cmocka_unit_test(an_encryption_extension_must_fit_a_luks_image),
     };
 
     return cmocka_run_group_tests(tests, make_sample, drop_sample);

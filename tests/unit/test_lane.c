@@ -5,11 +5,50 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "image/image.h"
 #include "sample.h"
 
 enum { CROWD = 64 };
+
+/* What the system says of its processors, if not 0. (--wrap) */
+static long processors;
+
+long __real_sysconf(int name);
+long __wrap_sysconf(int name);
+
+long __wrap_sysconf(int name)
+{
+    return name == _SC_NPROCESSORS_CONF && processors != 0 ? processors : __real_sysconf(name);
+}
+
+static void test_places_are_two_for_each_processor_within_bounds(void **state)
+{
+    static const struct {
+        long processors;
+        unsigned counted, places;
+    } cases[] = {
+        { -1, 1, 128 },     { 1, 1, 128 },      { 64, 64, 128 },    { 65, 65, 256 },
+        { 500, 500, 1024 }, { 512, 512, 1024 }, { 900, 900, 1024 }, { 5000, 1024, 1024 }
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct q2_lanes lanes;
+        struct q2_lane *lane;
+
+        processors = cases[i].processors;
+        assert_int_equal(q2_lanes_init(&lanes), 0);
+        assert_int_equal(lanes.processors, cases[i].counted);
+        assert_int_equal(lanes.places, cases[i].places);
+        lane = q2_lane_check_out(&lanes);
+        assert_non_null(lane);
+        q2_lane_check_in(&lanes, lane);
+        q2_lanes_deinit(&lanes);
+    }
+    processors = 0;
+}
 
 static void test_calls_at_once_have_lanes_of_their_own(void **state)
 {
@@ -233,6 +272,7 @@ static void test_a_hit_writes_to_no_memory_that_threads_share(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_places_are_two_for_each_processor_within_bounds),
         cmocka_unit_test(test_calls_at_once_have_lanes_of_their_own),
         cmocka_unit_test(test_a_crowd_that_comes_back_meets_the_lanes_it_left),
         cmocka_unit_test(test_a_thread_that_moves_takes_the_lane_of_the_processor_it_is_on),

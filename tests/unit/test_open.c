@@ -253,6 +253,56 @@ static void a_raw_data_file_that_is_promised_must_be_there(void **state)
     sample_store(sample.file + 88, 0, 8);
 }
 
+/* How an encrypted image asks for its key, and how it is answered. */
+struct locksmith {
+    int code;
+    size_t key_bytes;
+    int asked;
+};
+
+static int give_key(void *ctx, int depth, const char *name, char *buf, size_t room,
+                    size_t *bytes_ret)
+{
+    struct locksmith *locksmith = ctx;
+
+    assert_int_equal(depth, 0);
+    assert_string_equal(name, "sample");
+    assert_non_null(buf);
+    assert_true(room > 0);
+    locksmith->asked++;
+    *bytes_ret = locksmith->key_bytes != 0 ? locksmith->key_bytes : room + 1;
+    return locksmith->code;
+}
+
+static void a_key_that_cannot_be_had_is_a_key_error_unless_the_callback_says_why(void **state)
+{
+    static const struct {
+        size_t key_bytes; /* 0: more than there is room for */
+        int code, wanted;
+    } cases[] = { { 3, 1, QCOW2_E_KEY },
+                  { 3, QCOW2_E_NOMEM, QCOW2_E_NOMEM },
+                  { 3, QCOW2_E_CANCELLED, QCOW2_E_CANCELLED },
+                  { 0, 0, QCOW2_E_KEY } };
+
+    (void)state;
+    sample_store(sample.file + 32, QCOW2_ENCRYPTION_AES, 4);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct locksmith locksmith = { cases[i].code, cases[i].key_bytes, 0 };
+        struct qcow2_options options = QCOW2_OPTIONS_INIT;
+        struct qcow2_error err = QCOW2_ERROR_INIT;
+        struct sample_source source;
+        struct qcow2_image *image;
+
+        options.get_key = give_key;
+        options.get_key_ctx = &locksmith;
+        assert_int_equal(open_with(&source, &options, &image, &err), cases[i].wanted);
+        assert_int_equal(err.code, cases[i].wanted);
+        assert_int_equal(locksmith.asked, 1);
+        assert_int_equal(source.closes, 1);
+    }
+    sample_store(sample.file + 32, QCOW2_ENCRYPTION_NONE, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +320,7 @@ int main(void)
         cmocka_unit_test(options_that_do_not_fit_together_are_an_argument_error),
         cmocka_unit_test(a_raw_data_file_that_is_promised_must_be_there),
         cmocka_unit_test(every_call_takes_a_null_error),
+        cmocka_unit_test(a_key_that_cannot_be_had_is_a_key_error_unless_the_callback_says_why),
     };
 
     return cmocka_run_group_tests(tests, make_sample, drop_sample);

@@ -218,6 +218,75 @@ static void null_arguments_are_argument_errors(void **state)
 
 #define KEPT_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* Opens what is in the file as that format, and wants the snapshot "a" of it. */
+static int open_as(struct kept *k, uint32_t format)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+
+    options.snapshot = "a";
+    options.format = format;
+    sample_source_init(&k->source, k->sample.file, k->sample.file_bytes);
+    return qcow2_open_source(&k->source.source, &options, &k->image, NULL);
+}
+
+/* A raw disk was shown as if it were the snapshot that was asked for. */
+static void what_has_no_snapshots_is_not_shown_in_place_of_one(void **state)
+{
+    struct kept *k = *state;
+
+    assert_int_equal(open_as(k, QCOW2_FORMAT_RAW), QCOW2_E_NOT_FOUND);
+    assert_int_equal(k->source.closes, 1);
+    k->sample.file[0] = 'x';
+    assert_int_equal(open_as(k, QCOW2_FORMAT_PROBE), QCOW2_E_NOT_FOUND);
+    k->sample.file[0] = 'Q';
+    /* Version 1: a MiB of 64 KiB clusters, whose L1 table is zeros. */
+    memset(k->sample.file + 4, 0, 44);
+    sample_store(k->sample.file + 4, 1, 4);
+    sample_store(k->sample.file + 24, 1 << 20, 8);
+    sample_store(k->sample.file + 32, 16, 1);
+    sample_store(k->sample.file + 33, 13, 1);
+    sample_store(k->sample.file + 40, 1024, 8);
+    assert_int_equal(open_as(k, QCOW2_FORMAT_QCOW2), QCOW2_E_NOT_FOUND);
+}
+
+/* A snapshot keeps the table that the disk had when it was made. */
+static void bytes_behind_the_snapshots_table_are_zeros(void **state)
+{
+    struct kept *k = *state;
+    struct qcow2_explanation e;
+    unsigned char bytes[16], zeros[16] = { 0 };
+    uint64_t cursor = 0;
+
+    assert_int_equal(open_with(k, L1_ENTRIES, 4, 0), 0);
+    memset(bytes, 0xEE, sizeof bytes);
+    assert_int_equal(qcow2_pread(k->image, bytes, sizeof bytes, 5, NULL), sizeof bytes);
+    assert_memory_equal(bytes, zeros, sizeof bytes);
+    assert_int_equal(qcow2_next_explanation(k->image, 5, &cursor, &e, NULL), 1);
+    assert_int_equal(e.kind, QCOW2_EXTENT_HOLE);
+    assert_true(e.l1_offset == UINT64_MAX);
+}
+
+/* As is everything that the last cluster of a file has lost. */
+static void an_entry_in_the_lost_tail_of_the_last_cluster_is_zeros(void **state)
+{
+    struct kept *k = *state;
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_snapshot snapshot;
+    uint64_t cursor = 0;
+
+    sample_store(k->sample.file + 60, 2, 4);
+    k->sample.file_bytes = (size_t)k->entry_off + ENTRY_BYTES;
+    options.flags = QCOW2_OPEN_METADATA_ONLY;
+    k->image = sample_open(&k->source, &k->sample, &options);
+    assert_int_equal(qcow2_next_snapshot(k->image, &cursor, &snapshot, NULL), 1);
+    assert_string_equal(snapshot.name, "a");
+    assert_int_equal(qcow2_next_snapshot(k->image, &cursor, &snapshot, NULL), 1);
+    assert_string_equal(snapshot.id, "");
+    assert_string_equal(snapshot.name, "");
+    assert_int_equal(qcow2_next_snapshot(k->image, &cursor, &snapshot, NULL), 0);
+    assert_false(k->source.strayed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +300,9 @@ int main(void)
         KEPT_TEST(a_cursor_far_behind_the_table_is_over_the_limit),
         KEPT_TEST(an_entry_longer_than_the_first_look_is_read_whole),
         KEPT_TEST(null_arguments_are_argument_errors),
+        KEPT_TEST(what_has_no_snapshots_is_not_shown_in_place_of_one),
+        KEPT_TEST(bytes_behind_the_snapshots_table_are_zeros),
+        KEPT_TEST(an_entry_in_the_lost_tail_of_the_last_cluster_is_zeros),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -347,6 +347,138 @@ static void source_without_close_or_name_is_fine(void **state)
     qcow2_close(image);
 }
 
+static void open_by_path_looks_at_its_arguments_first(void **state)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+    int before = open_descriptors();
+
+    (void)state;
+    assert_int_equal(qcow2_open(path, NULL, NULL, NULL), QCOW2_E_ARGUMENT);
+    options.flags = 1u << 31;
+    assert_int_equal(qcow2_open(path, &options, &image, NULL), QCOW2_E_ARGUMENT);
+    assert_null(image);
+    assert_int_equal(open_descriptors(), before);
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    source.source.close = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, &options, &image, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(source.reads, 0);
+}
+
+/* A grant that says no to everything, and counts. */
+static int refuse(void *ctx, const struct qcow2_reference *reference,
+                  struct qcow2_source *source_ret,
+                  int *format_ret, /* NOLINT(readability-non-const-parameter): fixed type */
+                  struct qcow2_error *err)
+{
+    (void)reference;
+    (void)source_ret;
+    (void)format_ret;
+    (void)err;
+    (*(int *)ctx)++;
+    return QCOW2_E_REFERENCE;
+}
+
+static void a_grant_of_the_callers_own_is_the_only_one(void **state)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct sample with_parent;
+    struct qcow2_image *image;
+    char child[112];
+    int asked = 0;
+    FILE *file;
+
+    (void)state;
+    sample_init(&with_parent, 12, QCOW2_COMPRESSION_DEFLATE, "....", 0);
+    sample_store(with_parent.file + 8, 1024, 8);
+    sample_store(with_parent.file + 16, 5, 4);
+    memcpy(with_parent.file + 112, "\xE2\x79\x2A\xCA\0\0\0\5qcow2", 13);
+    memcpy(with_parent.file + 1024, "image", 5);
+    snprintf(child, sizeof child, "%s/child", directory);
+    file = fopen(child, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(with_parent.file, 1, with_parent.file_bytes, file),
+                     with_parent.file_bytes);
+    assert_int_equal(fclose(file), 0);
+
+    assert_int_equal(qcow2_open(child, NULL, &image, NULL), 0);
+    sample_check_read(image, &sample, 0, (size_t)sample.size);
+    qcow2_close(image);
+    options.grant = refuse;
+    options.grant_ctx = &asked;
+    assert_int_equal(qcow2_open(child, &options, &image, NULL), QCOW2_E_REFERENCE);
+    assert_int_equal(asked, 1);
+    unlink(child);
+    sample_deinit(&with_parent);
+}
+
+/* What the ready-made grant says of a name in an image, with one directory allowed. */
+static int ask_for(const char *allowed, const char *referrer, const char *name)
+{
+    const char *const directories[] = { allowed };
+    struct qcow2_grant_directories list = { .size = sizeof list, .count = 1 };
+    struct qcow2_reference reference = { .size = sizeof reference,
+                                         .name = name,
+                                         .referrer = referrer };
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_source source;
+    int before = open_descriptors(), format = QCOW2_FORMAT_RAW, r;
+
+    list.directories = directories;
+    r = qcow2_grant_beneath(&list, &reference, &source, &format, &err);
+    if (r == 0) {
+        source.close(source.ctx);
+    } else {
+        assert_int_equal(err.code, r);
+        assert_true(strlen(err.message) > 0);
+    }
+    assert_int_equal(open_descriptors(), before);
+    return r;
+}
+
+/* Names are resolved from the directory that is allowed, by whatever way they lead there. */
+static void a_file_beneath_is_granted_by_any_way_that_leads_to_it(void **state)
+{
+    char sub[112], inner[128], link[112], beside[112], name[160];
+
+    (void)state;
+    snprintf(sub, sizeof sub, "%s/sub", directory);
+    snprintf(inner, sizeof inner, "%s/inner", sub);
+    snprintf(link, sizeof link, "%s/link", directory);
+    snprintf(beside, sizeof beside, "%s-link", directory);
+    assert_int_equal(mkdir(sub, 0700), 0);
+    close(open(inner, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    assert_int_equal(symlink("sub", link), 0);
+    assert_int_equal(symlink(directory, beside), 0);
+
+    assert_int_equal(ask_for("/", "x", path), 0);
+    assert_int_equal(ask_for(directory, path, "sub/inner"), 0);
+    assert_int_equal(ask_for(directory, "/x", path + 1), 0);
+    assert_int_equal(ask_for(directory, "/x", "image"), QCOW2_E_REFERENCE);
+    snprintf(name, sizeof name, "%s/inner", link);
+    assert_int_equal(ask_for(directory, "x", name), 0);
+    assert_int_equal(ask_for(sub, "x", name), 0);
+    assert_int_equal(ask_for(sub, "x", path), QCOW2_E_REFERENCE);
+    snprintf(name, sizeof name, "%s/sub/inner", beside);
+    assert_int_equal(ask_for(directory, "x", name), 0);
+    assert_int_equal(ask_for(beside, "x", name), 0);
+    /* Directories, what is not there, what only begins with the directory's name, what is no directory. */
+    snprintf(name, sizeof name, "%s/", beside);
+    assert_int_equal(ask_for(directory, "x", name), QCOW2_E_REFERENCE);
+    assert_int_equal(ask_for(directory, "x", sub), QCOW2_E_REFERENCE);
+    assert_int_equal(ask_for(directory, "x", "/no/such/file"), QCOW2_E_REFERENCE);
+    snprintf(name, sizeof name, "%sx/file", directory);
+    assert_int_equal(ask_for(directory, "x", name), QCOW2_E_REFERENCE);
+    assert_int_equal(ask_for(path, "x", path), QCOW2_E_REFERENCE);
+    assert_int_equal(ask_for("/no/such/directory", "x", path), QCOW2_E_REFERENCE);
+
+    unlink(beside);
+    unlink(link);
+    unlink(inner);
+    rmdir(sub);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +498,9 @@ int main(void)
         cmocka_unit_test(source_struct_and_name_are_copied),
         cmocka_unit_test(source_without_a_size_is_read_as_far_as_its_clusters_are_whole),
         cmocka_unit_test(source_without_close_or_name_is_fine),
+        cmocka_unit_test(open_by_path_looks_at_its_arguments_first),
+        cmocka_unit_test(a_grant_of_the_callers_own_is_the_only_one),
+        cmocka_unit_test(a_file_beneath_is_granted_by_any_way_that_leads_to_it),
     };
 
     return cmocka_run_group_tests(tests, make_files, drop_files);
