@@ -103,7 +103,7 @@ static void test_any_mixture_comes_out_as_it_went_in(void **state)
             size_t to;
 
             state_of_dice = state_of_dice * UINT64_C(6364136223846793005) + 1;
-            to = at + 1 + (state_of_dice >> 40) % (round % 2 != 0 ? 500 : 30);
+            to = at + 1 + (size_t)(state_of_dice >> 40) % (round % 2 != 0 ? 500 : 30);
             to = to < WORDS ? to : WORDS;
             run(at, to, kinds[(state_of_dice >> 33) % (sizeof kinds / sizeof kinds[0])]);
             at = to;
