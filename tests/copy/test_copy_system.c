@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "../early.h"
 #include "copy/stream.h"
 #include "copy/target.h"
 #include "copy/team.h"
@@ -104,7 +105,7 @@ int __wrap_sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set)
     return 0;
 }
 
-long __wrap_sysconf(int name)
+CALLED_EARLY long __wrap_sysconf(int name)
 {
     return system_.processors != 0 && name == _SC_NPROCESSORS_ONLN ? system_.processors
                                                                    : __real_sysconf(name);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../early.h"
 #include "image/image.h"
 #include "sample.h"
 
@@ -18,7 +19,7 @@ static long processors;
 long __real_sysconf(int name);
 long __wrap_sysconf(int name);
 
-long __wrap_sysconf(int name)
+CALLED_EARLY long __wrap_sysconf(int name)
 {
     return name == _SC_NPROCESSORS_CONF && processors != 0 ? processors : __real_sysconf(name);
 }
