@@ -386,6 +386,18 @@ def test_invalid_entry_of_a_bitmap_in_use_ends_the_check(with_bitmap):
     assert mine.counts is None and mine.status == 1 and mine.text.startswith('corrupt')
 
 
+def test_an_invalid_entry_within_a_bitmap_table_is_told_with_its_place(tmp_path):
+    path = tmp_path / 'patient.qcow2'
+    recipes.create(path, '64M', cluster_size=4096)
+    comparing.run('qemu-img', 'bitmap', '--add', '-g', '512', path, 'bits')
+    p = Patient(path)
+    second = p.offset('bitmap table') + 8
+    struct.pack_into('>I', p.data, p.offset('bitmap directory') + 12, 3)
+    p.path.write_bytes(p.put(second, 2).data)
+    mine = comparing.ours(p.path)
+    assert mine.counts is None and f'0x0000000000000002 at {second:#x} ' in mine.text
+
+
 def test_bitmaps_that_are_out_of_date_leak(with_bitmap):
     p = with_bitmap
     answer = p.put(88, 0).check()
