@@ -405,6 +405,16 @@ def test_bitmaps_that_are_out_of_date_leak(with_bitmap):
 
 
 # ---------------------------------------------------------------------------
+# Refcounts
+
+def test_a_refcount_block_longer_than_what_is_read_at_once_is_read_to_its_end(tmp_path):
+    """With 8 bytes for a refcount a block of 128 KiB is two pieces; the file, sparse, has clusters for both."""
+    path = tmp_path / 'long_block.qcow2'
+    recipes.create(path, '1200M', cluster_size='128k', refcount_bits=64, preallocation='metadata')
+    assert counts(comparing.assert_same(path)) == (0, 0, 0)
+
+
+# ---------------------------------------------------------------------------
 # External data files
 
 @pytest.fixture
