@@ -407,6 +407,13 @@ def test_bitmaps_that_are_out_of_date_leak(with_bitmap):
 # ---------------------------------------------------------------------------
 # Refcounts
 
+def test_a_format_without_refcounts_cannot_be_checked(tmp_path):
+    path = tmp_path / 'version_1.qcow'
+    comparing.run('qemu-img', 'create', '-q', '-f', 'qcow', path, '1M')
+    answer = comparing.ours(path)
+    assert answer.counts is None and answer.text.startswith('unsupported')
+
+
 def test_a_refcount_block_longer_than_what_is_read_at_once_is_read_to_its_end(tmp_path):
     """With 8 bytes for a refcount a block of 128 KiB is two pieces; the file, sparse, has clusters for both."""
     path = tmp_path / 'long_block.qcow2'
