@@ -41,7 +41,7 @@ IMAGES = {
     "src/format/snapshot": ["tool/test_tool_snapshots.py", "images/test_hostile_snapshots.py"],
     "src/image/": ["images/test_hostile_mapping.py", "images/test_extended_l2.py",
                    "images/test_hostile_header.py"],
-    "src/image/bitmap": ["images/test_hostile_extensions.py", "tool/test_tool_info.py"],
+    "src/image/bitmap": ["tool/test_tool_snapshots.py", "images/test_hostile_extensions.py"],
     "src/image/chain": ["images/test_hostile_references.py", "tool/test_tool_grants.py",
                         "tool/test_tool_chain.py"],
     "src/image/compressed": ["images/test_hostile_deflate.py", "images/test_hostile_compressed.py"],
