@@ -74,14 +74,11 @@ def programs(build):
     return {test["name"]: test["cmd"] for test in listed}
 
 
-def every_test(root, build):
-    """All that may be put before some mutant: name and command."""
+def programs_used(build):
+    """Those that may be put before some mutant: name and command."""
     named = {name for names in PROGRAMS.values() for name in names}
-    tests = {name: command for name, command in programs(build).items()
-             if name.startswith("unit_") or name in named}
-    for name in sorted({name for names in IMAGES.values() for name in names}):
-        tests[name] = [*PYTEST, str(Path(root) / "tests" / name)]
-    return tests
+    return {name: command for name, command in programs(build).items()
+            if name.startswith("unit_") or name in named}
 
 
 def beside(path):
@@ -91,16 +88,10 @@ def beside(path):
     return mine, IMAGES[max(rows, key=len)] if rows else []
 
 
-def names_for(paths, commands):
-    """All tests that mutants of these files may meet."""
-    wanted = {name for path in paths for names in beside(path) for name in names}
-    return [name for name in commands if name.startswith("unit_") or name in wanted]
-
-
 def tests_for(path, root, build, durations):
     """Tests for a mutant of this file, as (name, what to build before, command): programs named like the
     file, then other programs, the shortest first, then what is driven by pytest."""
-    commands = every_test(root, build)
+    commands = programs_used(build)
     words = Path(path).stem.split("_")
     mine, images = beside(path)
 
@@ -110,4 +101,4 @@ def tests_for(path, root, build, durations):
 
     chosen = sorted((name for name in commands if name.startswith("unit_") or name in mine), key=order)
     found = [(name, [str(Path(commands[name][0]).relative_to(build))], commands[name]) for name in chosen]
-    return found + [(name, [], commands[name]) for name in images]
+    return found + [(name, [], [*PYTEST, str(Path(root) / "tests" / name)]) for name in images]

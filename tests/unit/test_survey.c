@@ -64,6 +64,8 @@ static void sums_are_those_of_the_tables(void **state)
     assert_true(result.l1_entries_needed == 1);
     assert_true(result.snapshots == 0 && result.snapshots_with_state == 0 && result.bitmaps == 0);
     assert_true(result.table_clusters + result.data_clusters + result.unused_clusters == clusters);
+    /* Header, refcount table, L1 table, L2 table; a cluster stays empty before the L1 table. */
+    assert_true(result.table_clusters == 4 && result.unused_clusters == 1);
     assert_true(result.leftover_bytes == 0);
     assert_true(result.byte_work_bytes >= CLUSTER + result.longest_stream_bytes);
     qcow2_close(image);
