@@ -192,6 +192,12 @@ def test_subcluster_without_a_cluster_is_a_corruption(patient):
     assert counts(p.check()) == (0, 1, 0)
 
 
+def test_zero_flag_is_no_excuse_for_a_subcluster_without_a_cluster(patient):
+    p = patient('write 0 16k', cluster_size=16384, extended_l2='on')
+    p.put(p.offset('l2') + 16 * 100, 1).put(p.offset('l2') + 16 * 100 + 8, 1)
+    assert counts(p.check()) == (0, 1, 0)
+
+
 def test_zero_flag_of_an_extended_entry_has_no_meaning(patient):
     p = patient('write 0 16k', cluster_size=16384, extended_l2='on')
     p.put(p.offset('l2') + 16 * 100, 1)
