@@ -54,7 +54,7 @@ coverage: ## run the tests on an instrumented build: which lines and branches of
 	@scripts/setup check
 	@scripts/coverage
 
-mutants: ## break src/ in 300 places, one after the other: do the tests notice? (hours)
+mutants: ## break src/ in 300 places, one after the other: do the tests notice? (an hour)
 	@scripts/setup check
 	@scripts/mutants
 

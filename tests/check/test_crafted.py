@@ -209,6 +209,12 @@ def test_subcluster_without_a_cluster_is_a_corruption(patient):
     assert counts(p.check()) == (0, 1, 0)
 
 
+def test_zero_flag_is_no_excuse_for_a_subcluster_without_a_cluster(patient):
+    p = patient('write 0 16k', cluster_size=16384, extended_l2='on')
+    p.put(p.offset('l2') + 16 * 100, 1).put(p.offset('l2') + 16 * 100 + 8, 1)
+    assert counts(p.check()) == (0, 1, 0)
+
+
 def test_zero_flag_of_an_extended_entry_has_no_meaning(patient):
     p = patient('write 0 16k', cluster_size=16384, extended_l2='on')
     p.put(p.offset('l2') + 16 * 100, 1)
@@ -432,10 +438,39 @@ def test_bitmap_table_outside_the_file_is_a_corruption(with_bitmap, offset):
     assert p.put(p.offset('bitmap directory'), offset).check().counts['corruptions'] > 0
 
 
+def test_an_invalid_entry_within_a_bitmap_table_is_told_with_its_place(tmp_path):
+    path = tmp_path / 'patient.qcow2'
+    recipes.create(path, '64M', cluster_size=4096)
+    comparing.run('qemu-img', 'bitmap', '--add', '-g', '512', path, 'bits')
+    p = Patient(path)
+    second = p.offset('bitmap table') + 8
+    struct.pack_into('>I', p.data, p.offset('bitmap directory') + 12, 3)
+    p.path.write_bytes(p.put(second, 2).data)
+    mine = comparing.ours(p.path)
+    assert mine.counts is None and f'0x0000000000000002 at {second:#x} ' in mine.text
+
+
 def test_bitmaps_that_are_out_of_date_leak(with_bitmap):
     p = with_bitmap
     answer = p.put(88, 0).check()
     assert answer.counts['leaks'] > 0 and answer.status == 3
+
+
+# ---------------------------------------------------------------------------
+# Refcounts
+
+def test_a_format_without_refcounts_cannot_be_checked(tmp_path):
+    path = tmp_path / 'version_1.qcow'
+    comparing.run('qemu-img', 'create', '-q', '-f', 'qcow', path, '1M')
+    answer = comparing.ours(path)
+    assert answer.counts is None and answer.text.startswith('unsupported')
+
+
+def test_a_refcount_block_longer_than_what_is_read_at_once_is_read_to_its_end(tmp_path):
+    """With 8 bytes for a refcount a block of 128 KiB is two pieces; the file, sparse, has clusters for both."""
+    path = tmp_path / 'long_block.qcow2'
+    recipes.create(path, '1200M', cluster_size='128k', refcount_bits=64, preallocation='metadata')
+    assert counts(comparing.assert_same(path)) == (0, 0, 0)
 
 
 # ---------------------------------------------------------------------------

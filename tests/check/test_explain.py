@@ -58,6 +58,18 @@ def assert_entries(data, step, extended=False):
         assert step['l2_bitmap'] == word(data, step['l2_offset'] + 8)
 
 
+def test_entries_of_an_l1_table_that_is_not_kept_in_memory_are_read(tmp_path):
+    """Such a table is longer than 1 MiB: 16 GiB in clusters of 512 bytes have 4 MiB of it."""
+    image = tmp_path / 'long.qcow2'
+    recipes.create(image, '16G', cluster_size=512)
+    recipes.io(image, 'write 0 512', 'write 15G 512')
+    data = image.read_bytes()
+    for steps in explain(image, 0, 15 << 30, 8 << 30):
+        assert len(steps) == 1
+        assert_entries(data, steps[0])
+    assert [step['kind'] for step, in explain(image, 0, 15 << 30, 8 << 30)] == [DATA, DATA, HOLE]
+
+
 @pytest.mark.parametrize('name', [
     'cluster_512_refcount_16', 'cluster_4096_refcount_8', 'cluster_65536_refcount_64',
     'cluster_4096_version_2', 'snapshots', 'snapshots_512', 'extended_l2', 'preallocated',

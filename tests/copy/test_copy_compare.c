@@ -387,6 +387,41 @@ static void progress_reaches_the_total_and_can_cancel(void **state)
     pair_close(&pair);
 }
 
+/* A program that was built with an older header, and one with a newer. */
+static void a_result_of_another_size_is_filled_as_far_as_both_know_it(void **state)
+{
+    const size_t known = sizeof(struct qcow2_compare_result);
+    struct {
+        struct qcow2_compare_result result;
+        unsigned char behind[16];
+    } memory, before;
+    struct pair pair;
+
+    (void)state;
+    pair_open(&pair, all_data, 4 * CLUSTER, all_data, 4 * CLUSTER);
+    change(&pair.disk[1], 3 * CLUSTER + 5);
+
+    memset(&memory, 0x5a, sizeof memory);
+    memory.result.size = offsetof(struct qcow2_compare_result, skipped_bytes);
+    before = memory;
+    assert_int_equal(qcow2_compare(pair.image[0], pair.image[1], NULL, &memory.result, NULL), 1);
+    assert_int_equal(memory.result.size, before.result.size);
+    assert_int_equal(memory.result.offset, 3 * CLUSTER + 5);
+    assert_memory_equal((unsigned char *)&memory + memory.result.size,
+                        (unsigned char *)&before + memory.result.size,
+                        sizeof memory - memory.result.size);
+
+    memset(&memory, 0x5a, sizeof memory);
+    memory.result.size = sizeof memory;
+    before = memory;
+    assert_int_equal(qcow2_compare(pair.image[0], pair.image[1], NULL, &memory.result, NULL), 1);
+    assert_int_equal(memory.result.size, sizeof memory);
+    assert_int_equal(memory.result.offset, 3 * CLUSTER + 5);
+    assert_memory_equal((unsigned char *)&memory + known, (unsigned char *)&before + known,
+                        sizeof memory - known);
+    pair_close(&pair);
+}
+
 static void wrong_arguments_are_refused(void **state)
 {
     struct qcow2_copy_options options = QCOW2_COPY_OPTIONS_INIT;
@@ -435,6 +470,7 @@ int main(void)
         cmocka_unit_test(difference_before_a_failure_wins_and_the_other_way_round),
         cmocka_unit_test(slow_threads_do_not_change_the_answer),
         cmocka_unit_test(progress_reaches_the_total_and_can_cancel),
+        cmocka_unit_test(a_result_of_another_size_is_filled_as_far_as_both_know_it),
         cmocka_unit_test(wrong_arguments_are_refused),
     };
 

@@ -106,6 +106,33 @@ static void options_of_a_newer_program_pass_only_when_the_rest_is_zero(void **st
     assert_refused(&newer.known);
 }
 
+static enum disk_cluster all_packed(uint64_t index)
+{
+    (void)index;
+    return DISK_PACKED;
+}
+
+/* A cluster in two pieces would be decompressed by two threads. */
+static void no_cluster_is_read_in_pieces_however_large(void **state)
+{
+    enum { LARGEST_BITS = 21, CLUSTERS = 6 };
+    struct qcow2_stats stats = QCOW2_STATS_INIT;
+    struct disk_source source_of_large = { 0 };
+    struct qcow2_image *image_of_large;
+    struct disk large;
+    uint64_t taken = 0;
+
+    (void)state;
+    disk_build(&large, LARGEST_BITS, (uint64_t)CLUSTERS << LARGEST_BITS, all_packed);
+    image_of_large = disk_open(&large, &source_of_large);
+    assert_int_equal(qcow2_copy_to_callback(image_of_large, take_anything, &taken, NULL, NULL), 0);
+    assert_int_equal(taken, large.size);
+    qcow2_get_stats(image_of_large, &stats);
+    assert_int_equal(stats.cluster_reads, CLUSTERS);
+    qcow2_close(image_of_large);
+    disk_free(&large);
+}
+
 static void null_arguments_are_refused(void **state)
 {
     struct qcow2_error err = QCOW2_ERROR_INIT;
@@ -422,6 +449,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_that_are_wrong_are_refused),
         cmocka_unit_test(options_of_a_newer_program_pass_only_when_the_rest_is_zero),
+        cmocka_unit_test(no_cluster_is_read_in_pieces_however_large),
         cmocka_unit_test(null_arguments_are_refused),
         cmocka_unit_test(descriptors_that_cannot_be_written_are_refused),
         cmocka_unit_test(file_open_for_appending_is_refused_and_kept),

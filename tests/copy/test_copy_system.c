@@ -44,6 +44,7 @@ static struct {
     int modes[8];                        /* that fallocate was called with */
     unsigned mutexes_left, threads_left; /* how many may be made */
     size_t taken;                        /* bytes, of streams */
+    size_t buffers;                      /* bytes, of aligned memory */
     unsigned char bytes[FILE_BYTES];
 } system_;
 
@@ -231,6 +232,15 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     }
     system_.threads_left--;
     return __real_pthread_create(thread, attributes, start, ctx);
+}
+
+int __real_posix_memalign(void **block_ret, size_t alignment, size_t bytes);
+int __wrap_posix_memalign(void **block_ret, size_t alignment, size_t bytes);
+
+CALLED_EARLY int __wrap_posix_memalign(void **block_ret, size_t alignment, size_t bytes)
+{
+    system_.buffers += bytes;
+    return __real_posix_memalign(block_ret, alignment, bytes);
 }
 
 static void script(int *to, int a, int b, int c)
@@ -627,6 +637,28 @@ static void threads_are_as_many_as_processors_and_not_above_16(void **state)
     }
 }
 
+/* What qcow2.h says of qcow2_copy_to_fd: about 1 MiB and two clusters for each thread. */
+static void a_stream_needs_a_mib_for_each_thread(void **state)
+{
+    enum { THREADS = 3, CLUSTER_BITS = 16, EACH = (1 << 20) + (2 << CLUSTER_BITS) };
+    struct qcow2_copy_options options = QCOW2_COPY_OPTIONS_INIT;
+    struct disk_source source = { 0 };
+    struct qcow2_image *image;
+    struct disk disk;
+    uint64_t taken = 0;
+
+    (void)state;
+    disk_build(&disk, CLUSTER_BITS, 4 * 1024 * 1024, disk_mixed);
+    image = disk_open(&disk, &source);
+    options.threads = THREADS;
+    system_.buffers = 0;
+    assert_int_equal(qcow2_copy_to_callback(image, take, &taken, &options, NULL), 0);
+    assert_int_equal(taken, disk.size);
+    assert_in_range(system_.buffers, 1, THREADS * EACH);
+    qcow2_close(image);
+    disk_free(&disk);
+}
+
 static void a_copy_without_a_lock_is_out_of_memory(void **state)
 {
     struct qcow2_compare_result result = QCOW2_COMPARE_RESULT_INIT;
@@ -688,6 +720,7 @@ int main(void)
         cmocka_unit_test_setup(what_cannot_be_shared_is_copied, set_up),
         cmocka_unit_test_setup(a_device_that_does_not_tell_its_size_is_an_error, set_up),
         cmocka_unit_test_setup(threads_are_as_many_as_processors_and_not_above_16, set_up),
+        cmocka_unit_test_setup(a_stream_needs_a_mib_for_each_thread, set_up),
         cmocka_unit_test_setup(a_copy_without_a_lock_is_out_of_memory, set_up),
     };
 

@@ -154,6 +154,15 @@ def test_bitmap_as_json_covers_the_disk(image):
         [{'start': 0, 'length': 2 << 20, 'dirty': False}]
 
 
+def test_bitmap_far_into_a_large_disk_is_found(tmp_path):
+    """Past several clusters of bits: 128 KiB of them."""
+    path = toolrun.create(tmp_path / 'large.qcow2', '512M')
+    qemu_img('bitmap', '--add', '-g', '512', path, 'b')
+    toolrun.qemu_io(path, 'write 511M 512', 'write 300M 1024')
+    rows = tool_json('map', '--bitmap', 'b', '--output=json', path)
+    assert [(row['start'], row['length']) for row in rows if row['dirty']] == [(300 << 20, 1024), (511 << 20, 512)]
+
+
 def test_bitmap_of_a_range(image):
     rows = tool_json('map', '--bitmap', 'first', '--output=json', '-s', '1600k', '-l', '70000', image)
     assert rows == [{'start': 1600 << 10, 'length': 65536, 'dirty': True},

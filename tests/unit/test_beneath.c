@@ -217,6 +217,25 @@ static void the_walk_leaves_no_descriptor_open(void **state)
     assert_int_equal(before, after);
 }
 
+/* For a program that has closed its standard input. */
+static void a_descriptor_may_be_0(void **state)
+{
+    const struct place *place = *state;
+    int before = dup(0), fd;
+
+    (void)close(0);
+    errno = ENOENT;
+    fd = q2_open_beneath(place->top, "file");
+    if (fd == 0) {
+        (void)close(0);
+    }
+    if (before >= 0) {
+        (void)dup2(before, 0);
+        (void)close(before);
+    }
+    assert_int_equal(fd, 0);
+}
+
 static void a_fifo_does_not_block(void **state)
 {
     const struct place *place = *state;
@@ -326,6 +345,7 @@ int main(void)
         cmocka_unit_test(names_that_lead_outside_are_refused),
         cmocka_unit_test(what_cannot_be_opened_says_why),
         cmocka_unit_test(the_walk_leaves_no_descriptor_open),
+        cmocka_unit_test(a_descriptor_may_be_0),
         cmocka_unit_test(a_fifo_does_not_block),
         cmocka_unit_test(a_call_that_lost_a_race_is_made_again),
         cmocka_unit_test(a_kernel_that_does_not_know_the_call_costs_nothing_but_time),

@@ -90,6 +90,26 @@ static void block_is_there_once_it_is_put_and_not_before(void **state)
     q2_cache_deinit(&cache);
 }
 
+/* By it the next look knows that the same thread goes on in the same block. */
+static void a_hit_tells_the_thread_which_slot_it_used(void **state)
+{
+    struct q2_cache cache;
+    uint32_t first = UINT32_MAX, second = UINT32_MAX, last = UINT32_MAX;
+
+    (void)state;
+    assert_int_equal(q2_cache_init(&cache, 64 * BLOCK, BLOCK, true), 0);
+    put(&cache, 7);
+    put(&cache, 8);
+    assert_int_equal(ask(&cache, 7, &first), WHOLE);
+    assert_int_equal(ask(&cache, 8, &second), WHOLE);
+    assert_true(first < cache.slots_used && second < cache.slots_used && first != second);
+    assert_int_equal(ask(&cache, 7, &last), WHOLE);
+    assert_int_equal(last, first);
+    assert_int_equal(ask(&cache, 8, &last), WHOLE);
+    assert_int_equal(last, second);
+    q2_cache_deinit(&cache);
+}
+
 static void owners_do_not_see_each_others_blocks(void **state)
 {
     struct q2_cache cache;
@@ -333,6 +353,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(block_is_there_once_it_is_put_and_not_before),
+        cmocka_unit_test(a_hit_tells_the_thread_which_slot_it_used),
         cmocka_unit_test(owners_do_not_see_each_others_blocks),
         cmocka_unit_test(a_budget_of_a_terabyte_is_a_million_blocks),
         cmocka_unit_test(any_part_of_a_block_can_be_had),

@@ -219,6 +219,24 @@ static void a_bitmap_of_another_image_is_an_argument_error(void **state)
         QCOW2_E_ARGUMENT);
 }
 
+/* 24 bytes, the name, and one of padding: no entry is longer. */
+static void the_longest_name_there_can_be_is_told_whole(void **state)
+{
+    enum { LONGEST = 1023, ENTRY_BYTES = 24 + LONGEST + 1 };
+    struct marked *m = *state;
+    struct qcow2_bitmap bitmap;
+    uint64_t cursor = 0;
+
+    sample_store(m->sample.file + EXTENSION_OFF + 16, ENTRY_BYTES, 8);
+    sample_store(m->directory + 18, LONGEST, 2);
+    memset(m->directory + 24, 'n', LONGEST);
+    open_it(m);
+    assert_int_equal(qcow2_next_bitmap(m->image, &cursor, &bitmap, NULL), 1);
+    assert_int_equal(strlen(bitmap.name), LONGEST);
+    assert_int_equal(strspn(bitmap.name, "n"), LONGEST);
+    assert_int_equal(qcow2_next_bitmap(m->image, &cursor, &bitmap, NULL), 0);
+}
+
 static void a_directory_must_hold_just_its_entries(void **state)
 {
     struct marked *m = *state;
@@ -356,6 +374,7 @@ int main(void)
         MARKED_TEST(bits_and_tables_past_the_end_are_truncated),
         MARKED_TEST(a_bitmap_in_use_tells_nothing),
         MARKED_TEST(a_bitmap_of_another_image_is_an_argument_error),
+        MARKED_TEST(the_longest_name_there_can_be_is_told_whole),
         MARKED_TEST(a_directory_must_hold_just_its_entries),
         MARKED_TEST(a_directory_past_the_end_is_truncated),
         MARKED_TEST(a_broken_extension_costs_the_bitmaps_alone),

@@ -331,6 +331,26 @@ static void source_without_a_size_is_read_as_far_as_its_clusters_are_whole(void 
     qcow2_close(image);
 }
 
+/* One read of the table, one of the data. */
+static void source_without_a_size_is_read_in_runs_too(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample run;
+    unsigned before;
+
+    (void)state;
+    sample_init(&run, 12, QCOW2_COMPRESSION_DEFLATE, "DDDDDD", 0);
+    sample_source_init(&source, run.file, run.file_bytes);
+    source.source.get_size = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), 0);
+    before = source.reads;
+    sample_check_read(image, &run, 0, (size_t)run.size);
+    assert_int_equal(source.reads - before, 2);
+    qcow2_close(image);
+    sample_deinit(&run);
+}
+
 static void source_without_close_or_name_is_fine(void **state)
 {
     struct sample_source source;
@@ -511,6 +531,7 @@ int main(void)
         cmocka_unit_test(ready_made_sources_want_somewhere_to_go),
         cmocka_unit_test(source_struct_and_name_are_copied),
         cmocka_unit_test(source_without_a_size_is_read_as_far_as_its_clusters_are_whole),
+        cmocka_unit_test(source_without_a_size_is_read_in_runs_too),
         cmocka_unit_test(source_without_close_or_name_is_fine),
         cmocka_unit_test(open_by_path_looks_at_its_arguments_first),
         cmocka_unit_test(a_grant_of_the_callers_own_is_the_only_one),

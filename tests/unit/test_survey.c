@@ -34,6 +34,16 @@ static struct qcow2_image *open_sample(struct sample_source *source)
     return sample_open(source, &sample, &options);
 }
 
+static uint64_t load64(const unsigned char *from)
+{
+    uint64_t value = 0;
+
+    for (int i = 0; i < 8; i++) {
+        value = value << 8 | from[i];
+    }
+    return value;
+}
+
 static void sums_are_those_of_the_tables(void **state)
 {
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
@@ -54,6 +64,8 @@ static void sums_are_those_of_the_tables(void **state)
     assert_true(result.l1_entries_needed == 1);
     assert_true(result.snapshots == 0 && result.snapshots_with_state == 0 && result.bitmaps == 0);
     assert_true(result.table_clusters + result.data_clusters + result.unused_clusters == clusters);
+    /* Header, refcount table, L1 table, L2 table; a cluster stays empty before the L1 table. */
+    assert_true(result.table_clusters == 4 && result.unused_clusters == 1);
     assert_true(result.leftover_bytes == 0);
     assert_true(result.byte_work_bytes >= CLUSTER + result.longest_stream_bytes);
     qcow2_close(image);
@@ -72,6 +84,32 @@ static void it_works_on_an_image_opened_for_reading_too(void **state)
     assert_int_equal(qcow2_survey(image, 0, &found, NULL), 0);
     assert_memory_equal(&wanted, &found, sizeof found);
     qcow2_close(image);
+}
+
+/* Entry 5 of the layout becomes a stream at 1 TiB, where there is no file. */
+static void a_stream_outside_the_file_is_an_anomaly_and_in_no_sum(void **state)
+{
+    struct qcow2_survey_result sound = QCOW2_SURVEY_RESULT_INIT, found = sound;
+    struct sample_source source;
+    struct qcow2_image *image = open_sample(&source);
+    uint64_t l1_off, l2_off = 0;
+    unsigned char *entry, before[8];
+
+    (void)state;
+    assert_int_equal(qcow2_survey(image, 0, &sound, NULL), 0);
+    qcow2_close(image);
+    l1_off = load64(sample.file + 40);
+    l2_off = load64(sample.file + l1_off) & UINT64_C(0x00fffffffffffe00);
+    entry = sample.file + l2_off + 5 * 8;
+    memcpy(before, entry, sizeof before);
+    sample_store(entry, UINT64_C(1) << 62 | UINT64_C(1) << 40, 8);
+    image = open_sample(&source);
+    assert_int_equal(qcow2_survey(image, 0, &found, NULL), 0);
+    assert_true(found.anomalies[QCOW2_ANOMALY_OUTSIDE].count == 1);
+    assert_true(found.compressed_bytes == sound.compressed_bytes - CLUSTER);
+    assert_true(found.stream_bytes < sound.stream_bytes);
+    qcow2_close(image);
+    memcpy(entry, before, sizeof before);
 }
 
 static void no_data_is_read(void **state)
@@ -166,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_those_of_the_tables),
         cmocka_unit_test(it_works_on_an_image_opened_for_reading_too),
+        cmocka_unit_test(a_stream_outside_the_file_is_an_anomaly_and_in_no_sum),
         cmocka_unit_test(no_data_is_read),
         cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(a_read_that_fails_is_told_and_leaves_the_image_usable),
