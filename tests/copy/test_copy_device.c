@@ -84,29 +84,33 @@ static bool device_begins_with(const struct device *device, const unsigned char 
 
 static void device_gets_the_disk_over_what_it_held(void **state)
 {
-    static const uint64_t lengths[] = { 0, 5000000, 4096 * 33 + 512, 70001 };
+    static const struct {
+        uint64_t offset, length;
+    } ranges[] = { { 0, 0 },     { 0, 5000000 },        { 0, 4096 * 33 + 512 },
+                   { 0, 70001 }, { 65536, 40 * 65536 }, { 3 * 65536 + 512, 2000000 } };
     struct disk disk;
 
     (void)state;
     disk_build(&disk, 16, 6 * 1024 * 1024, disk_mixed);
-    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         struct qcow2_copy_options options = QCOW2_COPY_OPTIONS_INIT;
         struct qcow2_error err = QCOW2_ERROR_INIT;
         struct disk_source source = { 0 };
         struct qcow2_image *image = disk_open(&disk, &source);
-        size_t lands = lengths[i] != 0 ? (size_t)lengths[i] : (size_t)disk.size;
+        size_t lands = (size_t)(ranges[i].length != 0 ? ranges[i].length : disk.size);
         struct device device;
         unsigned char beyond;
 
         if (!attach(&device, (size_t)disk.size + 65536)) {
             skip();
         }
-        options.length = lengths[i];
+        options.offset = ranges[i].offset;
+        options.length = ranges[i].length;
         options.threads = 3;
         if (qcow2_copy_to_fd(image, device.fd, &options, &err) != 0) {
             fail_msg("%s", err.message);
         }
-        assert_true(device_begins_with(&device, disk.content, lands));
+        assert_true(device_begins_with(&device, disk.content + options.offset, lands));
         assert_int_equal(pread(device.fd, &beyond, 1, (off_t)lands), 1);
         assert_int_equal(beyond, 0xee);
         detach(&device);
