@@ -40,11 +40,13 @@ static int take_options(const struct qcow2_options *from, struct qcow2_options *
     }
     if (from->format > QCOW2_FORMAT_PROBE || from->format == QCOW2_FORMAT_QCOW1 ||
         ((from->flags & QCOW2_OPEN_VM_STATE) != 0 && from->snapshot == NULL) ||
+        ((from->flags & QCOW2_OPEN_METADATA_ONLY) != 0 && from->snapshot != NULL) ||
         ((from->flags & QCOW2_OPEN_METADATA_CHAIN) != 0 &&
          (from->flags & QCOW2_OPEN_METADATA_ONLY) == 0)) {
         return q2_error_set(err, QCOW2_E_ARGUMENT,
                             "the options do not fit together: an unknown format, a VM state of no "
-                            "snapshot, or a metadata chain without \"metadata only\"");
+                            "snapshot, or a snapshot with, or a metadata chain without, "
+                            "\"metadata only\"");
     }
     return 0;
 }

@@ -224,6 +224,9 @@ static void options_that_do_not_fit_together_are_an_argument_error(void **state)
         { .size = sizeof(struct qcow2_options), .format = QCOW2_FORMAT_PROBE + 1 },
         { .size = sizeof(struct qcow2_options), .flags = QCOW2_OPEN_VM_STATE },
         { .size = sizeof(struct qcow2_options), .flags = QCOW2_OPEN_METADATA_CHAIN },
+        { .size = sizeof(struct qcow2_options),
+          .flags = QCOW2_OPEN_METADATA_ONLY,
+          .snapshot = "1" },
         { .size = sizeof(struct qcow2_options), .reserved = 1 },
     };
 
