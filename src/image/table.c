@@ -72,6 +72,16 @@ static int load_words(struct qcow2_image *image, struct q2_lane *lane, const str
     return (int)n;
 }
 
+/* Words of a cached block. One alone can be had without the block itself: see runs.h. */
+static bool get_cached(struct qcow2_image *image, struct q2_lane *lane, struct q2_cache_key key,
+                       unsigned first, unsigned n, uint64_t *words_ret)
+{
+    if (n == 1) {
+        return q2_cache_get_word(&image->tables, key, first, words_ret, &lane->last_table_slot);
+    }
+    return q2_cache_get_words(&image->tables, key, first, n, words_ret, &lane->last_table_slot);
+}
+
 int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct q2_layer *layer,
                   uint64_t host_off, unsigned n_words, uint64_t *words_ret, const char *what,
                   struct qcow2_error *err)
@@ -80,10 +90,7 @@ int q2_table_read(struct qcow2_image *image, struct q2_lane *lane, const struct 
     unsigned n = (unsigned)q2_min_u64(n_words, Q2_TABLE_BLOCK_WORDS - first);
     struct q2_cache_key key = { .place = host_off / Q2_TABLE_BLOCK_BYTES, .owner = layer->depth };
 
-    if (host_off % 8 == 0 &&
-        (n == 1 ? q2_cache_get_word(&image->tables, key, first, words_ret, &lane->last_table_slot)
-                : q2_cache_get_words(&image->tables, key, first, n, words_ret,
-                                     &lane->last_table_slot))) {
+    if (host_off % 8 == 0 && get_cached(image, lane, key, first, n, words_ret)) {
         q2_lane_count(lane, Q2_L2_HITS, 1);
         return (int)n;
     }
