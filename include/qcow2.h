@@ -255,8 +255,8 @@ struct qcow2_options {
     uint64_t cluster_cache_bytes;
 
     /* An internal snapshot of the image, to be read in place of the live disk: its id or, if none has
-     * that, its name. The disk then has the size that it had. NULL: the live disk, and all there is
-     * with METADATA_ONLY. QCOW2_E_NOT_FOUND. */
+     * that, its name. The disk then has the size that it had. NULL: the live disk.
+     * QCOW2_E_NOT_FOUND; together with METADATA_ONLY, QCOW2_E_ARGUMENT. */
     const char *snapshot;
 
     /* Decides about files that the image refers to. NULL: qcow2_open grants regular files beneath the

@@ -125,8 +125,8 @@ static char *way_to_relative(const char *top, const char *from, const char *name
     if (rest != NULL) {
         return join(*rest != '\0' ? rest : ".", name);
     }
-    /* The referrer is elsewhere: its name for the file may still lead here. */
-    /* Of the root without a second slash, which some C libraries keep as a place of its own. */
+    /* The referrer is elsewhere: its name for the file may still lead here. The root adds no second
+     * slash: two at the start are a place of their own to some C libraries. */
     path = join(from[1] == '\0' ? "" : from, name);
     way = path != NULL ? way_round(top, path) : NULL;
     free(path);
