@@ -172,17 +172,21 @@ static void a_short_parent_ends_in_zeros_and_hides_a_longer_one_below(void **sta
     assert_memory_equal(bytes, zeros, sizeof bytes);
 }
 
-static void a_raw_parent_is_never_probed(void **state)
+/* The qcow2 header of a parent called by this format is the disk's content. */
+static void check_parent_is_bytes(struct chain *chain, const char *format)
 {
-    struct chain *chain = *state;
     unsigned char bytes[16];
 
-    add(chain, "....", "parent", "raw");
+    add(chain, "....", "parent", format);
     add(chain, "DDDD", NULL, NULL);
     assert_int_equal(open_chain(chain), 0);
-    /* The qcow2 header itself is the disk's content. */
     assert_int_equal(qcow2_pread(chain->image, bytes, sizeof bytes, 0, NULL), sizeof bytes);
     assert_memory_equal(bytes, chain->samples[1].file, sizeof bytes);
+}
+
+static void a_raw_parent_is_never_probed(void **state)
+{
+    check_parent_is_bytes(*state, "raw");
 }
 
 static void a_parent_found_by_probing_gets_no_further_file(void **state)
@@ -289,14 +293,7 @@ static void a_broken_parent_is_reported_at_its_depth(void **state)
 
 static void the_bytes_of_a_file_are_a_format_by_two_names(void **state)
 {
-    struct chain *chain = *state;
-    unsigned char bytes[16];
-
-    add(chain, "....", "parent", "file");
-    add(chain, "DDDD", NULL, NULL);
-    assert_int_equal(open_chain(chain), 0);
-    assert_int_equal(qcow2_pread(chain->image, bytes, sizeof bytes, 0, NULL), sizeof bytes);
-    assert_memory_equal(bytes, chain->samples[1].file, sizeof bytes);
+    check_parent_is_bytes(*state, "file");
 }
 
 static void a_parent_called_version_1_must_be_that(void **state)
