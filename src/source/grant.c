@@ -48,14 +48,15 @@ static bool has_protocol(const char *name)
     return name[first] == ':';
 }
 
-/* a + "/" + b, to be freed; NULL if there is no memory. */
+/* What b is called from the directory a, to be freed; NULL if there is no memory. The root has its slash
+ * already: two at the start are a place of their own to some C libraries. */
 static char *join(const char *a, const char *b)
 {
     size_t bytes = strlen(a) + 1 + strlen(b) + 1;
     char *joined = malloc(bytes);
 
     if (joined != NULL) {
-        (void)snprintf(joined, bytes, "%s/%s", a, b);
+        (void)snprintf(joined, bytes, "%s%s%s", a, strcmp(a, "/") == 0 ? "" : "/", b);
     }
     return joined;
 }
@@ -125,9 +126,8 @@ static char *way_to_relative(const char *top, const char *from, const char *name
     if (rest != NULL) {
         return join(*rest != '\0' ? rest : ".", name);
     }
-    /* The referrer is elsewhere: its name for the file may still lead here. The root adds no second
-     * slash: two at the start are a place of their own to some C libraries. */
-    path = join(from[1] == '\0' ? "" : from, name);
+    /* The referrer is elsewhere: its name for the file may still lead here. */
+    path = join(from, name);
     way = path != NULL ? way_round(top, path) : NULL;
     free(path);
     return way;

@@ -48,7 +48,7 @@ def test_any_key_slot_opens(here, reader, slot):
     assert reader.digest(here) == here.digest
 
 
-@pytest.mark.parametrize("start, length", [(0, 1300), (8 << 10, 1025), (700, 1300), (511, 2), (100, 50), (9215, 2)])
+@pytest.mark.parametrize("start, length", [(0, 1300), (1, 1300), (8 << 10, 1025), (700, 1300), (511, 2), (100, 50), (9215, 2)])
 def test_a_range_that_is_not_of_whole_sectors_is_read(here, tool, start, length):
     luks_writer.encrypt_image("disk.qcow2", PASSPHRASE, 64, "xts-plain64", "sha256")
     disk = b"\1" * (9 << 10) + bytes(3 << 10)

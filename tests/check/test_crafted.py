@@ -136,6 +136,13 @@ def test_one_cluster_used_twice_is_a_corruption(patient):
     assert counts(p.check()) == (0, 1, 1)
 
 
+def test_stream_over_two_clusters_overflows_the_refcounts_of_both(patient):
+    p = patient(refcount_bits=1)
+    data_off = p.get(p.used('l2')) & (1 << 56) - 512
+    p.put(p.offset('l2') + 8 * 100, COMPRESSED | 15 << 58 | data_off)
+    assert counts(p.check()) == (0, 2, 0)
+
+
 def test_dropped_entry_is_a_leak(patient):
     p = patient()
     answer = p.put(p.used('l2'), 0).check()

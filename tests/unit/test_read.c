@@ -152,6 +152,28 @@ static void counters_count_what_they_say(void **state)
     qcow2_close(image);
 }
 
+/* Compressed clusters lie back to back: one read of the file brings them all, as far as they are asked for,
+ * wherever in their table they begin. */
+static void neighbouring_streams_are_fetched_in_one_piece(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample streams;
+    unsigned before;
+
+    (void)state;
+    sample_init(&streams, 12, QCOW2_COMPRESSION_DEFLATE, "..CCCCCC", 0);
+    image = sample_open(&source, &streams, NULL);
+    sample_check_read(image, &streams, 0, 1); /* the table */
+    before = source.reads;
+    sample_check_read(image, &streams, 2 * 4096, (size_t)4 * 4096);
+    assert_int_equal(source.reads - before, 1);
+    sample_check_read(image, &streams, 6 * 4096, (size_t)2 * 4096);
+    assert_int_equal(source.reads - before, 2);
+    qcow2_close(image);
+    sample_deinit(&streams);
+}
+
 static void budgets_of_1_turn_the_caches_off(void **state)
 {
     struct sample_source source;
@@ -254,6 +276,7 @@ int main(void)
         cmocka_unit_test(extents_touch_and_are_clipped_to_the_walk),
         cmocka_unit_test(memory_has_no_descriptor),
         cmocka_unit_test(counters_count_what_they_say),
+        cmocka_unit_test(neighbouring_streams_are_fetched_in_one_piece),
         cmocka_unit_test(budgets_of_1_turn_the_caches_off),
         cmocka_unit_test(two_threads_read_the_same_cluster),
         cmocka_unit_test(version_1_hole_ends_at_an_entry_with_high_bits),

@@ -351,6 +351,35 @@ static void source_without_a_size_is_read_in_runs_too(void **state)
     sample_deinit(&run);
 }
 
+/* Its last entry is the end of the file: who asked for more than the words would fail. */
+static void source_without_a_size_is_asked_for_no_more_than_the_words_of_a_table(void **state)
+{
+    enum { CLUSTER = 512, LAST = CLUSTER / 8 - 1 };
+    struct qcow2_stats before = QCOW2_STATS_INIT, after = before;
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample zeros;
+    char layout[LAST + 2];
+    unsigned reads;
+
+    (void)state;
+    memset(layout, 'Z', LAST + 1);
+    layout[LAST + 1] = '\0';
+    sample_init(&zeros, 9, QCOW2_COMPRESSION_DEFLATE, layout, 0);
+    sample_source_init(&source, zeros.file, zeros.file_bytes);
+    source.source.get_size = NULL;
+    assert_int_equal(qcow2_open_source(&source.source, NULL, &image, NULL), 0);
+    reads = source.reads;
+    qcow2_get_stats(image, &before);
+    sample_check_read(image, &zeros, (uint64_t)LAST * CLUSTER, CLUSTER);
+    qcow2_get_stats(image, &after);
+    assert_int_equal(source.reads - reads, 1);
+    assert_true(after.source_reads - before.source_reads == 1);
+    assert_true(after.source_bytes - before.source_bytes == 8);
+    qcow2_close(image);
+    sample_deinit(&zeros);
+}
+
 static void source_without_close_or_name_is_fine(void **state)
 {
     struct sample_source source;
@@ -532,6 +561,7 @@ int main(void)
         cmocka_unit_test(source_struct_and_name_are_copied),
         cmocka_unit_test(source_without_a_size_is_read_as_far_as_its_clusters_are_whole),
         cmocka_unit_test(source_without_a_size_is_read_in_runs_too),
+        cmocka_unit_test(source_without_a_size_is_asked_for_no_more_than_the_words_of_a_table),
         cmocka_unit_test(source_without_close_or_name_is_fine),
         cmocka_unit_test(open_by_path_looks_at_its_arguments_first),
         cmocka_unit_test(a_grant_of_the_callers_own_is_the_only_one),

@@ -86,21 +86,26 @@ static void it_works_on_an_image_opened_for_reading_too(void **state)
     qcow2_close(image);
 }
 
+/* The L2 entry of a cluster of the layout. */
+static unsigned char *entry_of(unsigned cluster)
+{
+    uint64_t l1_off = load64(sample.file + 40);
+    uint64_t l2_off = load64(sample.file + l1_off) & UINT64_C(0x00fffffffffffe00);
+
+    return sample.file + l2_off + (size_t)cluster * 8;
+}
+
 /* Entry 5 of the layout becomes a stream at 1 TiB, where there is no file. */
 static void a_stream_outside_the_file_is_an_anomaly_and_in_no_sum(void **state)
 {
     struct qcow2_survey_result sound = QCOW2_SURVEY_RESULT_INIT, found = sound;
     struct sample_source source;
     struct qcow2_image *image = open_sample(&source);
-    uint64_t l1_off, l2_off = 0;
-    unsigned char *entry, before[8];
+    unsigned char *entry = entry_of(5), before[8];
 
     (void)state;
     assert_int_equal(qcow2_survey(image, 0, &sound, NULL), 0);
     qcow2_close(image);
-    l1_off = load64(sample.file + 40);
-    l2_off = load64(sample.file + l1_off) & UINT64_C(0x00fffffffffffe00);
-    entry = sample.file + l2_off + 5 * 8;
     memcpy(before, entry, sizeof before);
     sample_store(entry, UINT64_C(1) << 62 | UINT64_C(1) << 40, 8);
     image = open_sample(&source);
@@ -110,6 +115,56 @@ static void a_stream_outside_the_file_is_an_anomaly_and_in_no_sum(void **state)
     assert_true(found.stream_bytes < sound.stream_bytes);
     qcow2_close(image);
     memcpy(entry, before, sizeof before);
+}
+
+/* Clusters 4, 5 and 8 are compressed: 4 and 8 get one stream, and 5 between them one that lies before it. */
+static void a_stream_named_twice_is_found_wherever_its_names_are(void **state)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+    unsigned char before[5 * 8];
+
+    (void)state;
+    memcpy(before, entry_of(4), sizeof before);
+    memcpy(entry_of(5), before, 8);
+    memcpy(entry_of(4), before + 8, 8);
+    memcpy(entry_of(8), before + 8, 8);
+    image = open_sample(&source);
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(result.anomalies[QCOW2_ANOMALY_SHARED].count == 1);
+    assert_string_equal(result.anomalies[QCOW2_ANOMALY_SHARED].what, "compressed data");
+    qcow2_close(image);
+    memcpy(entry_of(4), before, sizeof before);
+}
+
+/* Where extra data says how large the state is, the older field of 32 bits does not count. */
+static void the_state_of_a_snapshot_is_seen_by_its_wide_size(void **state)
+{
+    enum { TABLE_OFF = 2 * CLUSTER, ENTRY_BYTES = 64 };
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+    unsigned char *header = sample.file, *entry = sample.file + TABLE_OFF;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++, entry += ENTRY_BYTES) {
+        sample_store(entry + 12, 1, 2);              /* length of the id */
+        sample_store(entry + 14, 2, 2);              /* of the name */
+        sample_store(entry + 32, i == 0 ? 0 : 1, 4); /* state, 32 bits */
+        sample_store(entry + 36, 16, 4);             /* extra data */
+        sample_store(entry + 40, i == 0 ? 1 : 0, 8); /* state, 64 bits */
+        sample_store(entry + 48, sample.size, 8);
+        memcpy(entry + 56, "1ab", 3);
+    }
+    sample_store(header + 60, 2, 4);
+    sample_store(header + 64, TABLE_OFF, 8);
+    image = open_sample(&source);
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(result.snapshots == 2 && result.snapshots_with_state == 1);
+    qcow2_close(image);
+    memset(sample.file + TABLE_OFF, 0, (size_t)2 * ENTRY_BYTES);
+    sample_store(header + 60, 0, 12);
 }
 
 static void no_data_is_read(void **state)
@@ -205,6 +260,8 @@ int main(void)
         cmocka_unit_test(sums_are_those_of_the_tables),
         cmocka_unit_test(it_works_on_an_image_opened_for_reading_too),
         cmocka_unit_test(a_stream_outside_the_file_is_an_anomaly_and_in_no_sum),
+        cmocka_unit_test(a_stream_named_twice_is_found_wherever_its_names_are),
+        cmocka_unit_test(the_state_of_a_snapshot_is_seen_by_its_wide_size),
         cmocka_unit_test(no_data_is_read),
         cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(a_read_that_fails_is_told_and_leaves_the_image_usable),
