@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ enum { MAX_PIECES = 8 };
 struct sparse {
     uint64_t size;
     uint64_t fail_at; /* reads that touch this byte fail; UINT64_MAX: none */
+    bool fails_once;  /* only the first of them does */
     unsigned n_pieces;
     struct {
         uint64_t off;
@@ -30,9 +32,13 @@ struct sparse {
 
 static int sparse_read(void *ctx, void *buf, size_t n, uint64_t off)
 {
-    const struct sparse *s = ctx;
+    struct sparse *s = ctx;
 
-    if (off > s->size || n > s->size - off || (s->fail_at >= off && s->fail_at - off < n)) {
+    if (off > s->size || n > s->size - off) {
+        return EIO;
+    }
+    if (s->fail_at >= off && s->fail_at - off < n) {
+        s->fail_at = s->fails_once ? UINT64_MAX : s->fail_at;
         return EIO;
     }
     memset(buf, 0, n);
@@ -355,6 +361,33 @@ static void read_failure_of_a_refcount_block_is_a_finding(void **state)
     qcow2_close(image);
 }
 
+/* The refcount of an L2 table past the end of the file is in a block that nothing else needs. It would be
+ * asked for again later, and then it could be read. */
+static void read_failure_of_a_refcount_that_a_flag_needs_ends_the_check(void **state)
+{
+    const uint64_t cluster = (512U << 15) + (1 << 14);
+    struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    uint8_t l1_entry[8], block_entry[8];
+    struct small s;
+    struct qcow2_image *image = open_small(&s, 0);
+
+    (void)state;
+    qcow2_close(image);
+    put(l1_entry, cluster << 16, 8);
+    put(block_entry, 4 << 16, 8);
+    add(&s.sparse, 3 << 16, l1_entry, sizeof l1_entry);
+    add(&s.sparse, (1 << 16) + 512 * 8, block_entry, sizeof block_entry);
+    s.sparse.size = 5 << 16;
+    image = open_sparse(&s.sparse, 0);
+    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), 0);
+    s.sparse.fail_at = (4 << 16) + (1 << 15);
+    s.sparse.fails_once = true;
+    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, EIO);
+    qcow2_close(image);
+}
+
 /* The largest L1 table there is, every entry of it naming one L2 table, every entry of which names one
  * cluster: 2^40 references, each of which counts. */
 static void count_hostile_references(unsigned refcount_order, uint64_t corruptions)
@@ -494,6 +527,7 @@ int main(void)
         cmocka_unit_test(unknown_file_length_cannot_be_checked),
         cmocka_unit_test(read_failure_of_an_l1_table_ends_the_check),
         cmocka_unit_test(read_failure_of_a_refcount_block_is_a_finding),
+        cmocka_unit_test(read_failure_of_a_refcount_that_a_flag_needs_ends_the_check),
         cmocka_unit_test(references_of_a_hostile_table_are_counted_without_visiting_each),
         cmocka_unit_test(encryption_header_of_any_place_and_length_is_survived),
         cmocka_unit_test(work_is_bounded),

@@ -328,6 +328,47 @@ static void survey_without_memory_fails_cleanly_and_works_later(void **state)
     assert_true(n > 3); /* the survey, its clusters, its streams */
 }
 
+/* One thread, so that the calls are counted in order, whoever makes them. True when nothing failed any
+ * more. */
+static bool compare_with_failure(unsigned n, bool forever)
+{
+    struct qcow2_copy_options options = QCOW2_COPY_OPTIONS_INIT;
+    struct qcow2_compare_result result = QCOW2_COMPARE_RESULT_INIT;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct sample_source source;
+    long before = live;
+    struct qcow2_image *image = sample_open(&source, &samples[0], NULL);
+    bool enough;
+    int r;
+
+    options.threads = 1;
+    arm(n, forever);
+    r = qcow2_compare(image, image, &options, &result, &err);
+    enough = calls < n;
+    arm(0, false);
+    if (r < 0) {
+        assert_no_memory(r, &err);
+        assert_int_equal(qcow2_compare(image, image, &options, &result, &err), 0);
+    }
+    qcow2_close(image);
+    assert_true(live == before);
+    assert_true(!enough || r == 0);
+    return enough;
+}
+
+static void comparing_without_memory_fails_cleanly_and_works_later(void **state)
+{
+    (void)state;
+    for (int forever = 0; forever < 2; forever++) {
+        unsigned n = 1;
+
+        while (!compare_with_failure(n, forever)) {
+            n++;
+        }
+        assert_true(n > 2); /* at least a lane and the buffers */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +378,7 @@ int main(void)
         cmocka_unit_test(ready_made_sources_without_memory_fail_cleanly),
         cmocka_unit_test(nothing_is_left_after_ordinary_use),
         cmocka_unit_test(survey_without_memory_fails_cleanly_and_works_later),
+        cmocka_unit_test(comparing_without_memory_fails_cleanly_and_works_later),
     };
 
     return cmocka_run_group_tests(tests, make_samples, drop_samples);
