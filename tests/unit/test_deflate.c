@@ -187,6 +187,115 @@ static void wrapped_streams_are_bad(void **state)
     check(pack(CLUSTER, 15 + 16, Z_FINISH), false, Q2_CODEC_BAD); /* gzip */
 }
 
+/* Bits from the least significant one on, as RFC 1951 has them; codes come with their first bit first. */
+static void put_bits(size_t *at, unsigned bits, unsigned n)
+{
+    while (n-- > 0) {
+        stream[*at / 8] |= (unsigned char)((bits & 1) << *at % 8);
+        bits >>= 1;
+        ++*at;
+    }
+}
+
+static void put_code(size_t *at, unsigned code, unsigned n)
+{
+    while (n-- > 0) {
+        put_bits(at, code >> n & 1, 1);
+    }
+}
+
+/* A cluster in one block of the fixed code, by its last length: symbol 285 is 258 bytes, 286 is
+ * reserved (libdeflate takes it for the same). The first byte, then 15 lengths of 258 and one of 225. */
+static size_t fixed_block(unsigned length_symbol)
+{
+    size_t at = 0;
+
+    memset(stream, 0, sizeof stream);
+    put_bits(&at, 1 | 1 << 1, 3);
+    put_code(&at, 0x30 + 'x', 8);
+    for (int i = 0; i < 15; i++) {
+        put_code(&at, 0xC0 + (i == 14 ? length_symbol : 285) - 280, 8);
+        put_code(&at, 0, 5);
+    }
+    put_code(&at, 0xC0 + 283 - 280, 8); /* 195 bytes and 5 bits more */
+    put_bits(&at, 225 - 195, 5);
+    put_code(&at, 0, 5);
+    put_code(&at, 0, 7);
+    return (at + 7) / 8;
+}
+
+static void reserved_length_is_bad_in_the_fixed_code(void **state)
+{
+    memset(data, 'x', CLUSTER);
+    check(fixed_block(285), false, Q2_CODEC_OK);
+    check(fixed_block(286), false, Q2_CODEC_BAD);
+    check(fixed_block(287), false, Q2_CODEC_BAD);
+    (void)fill_data(state);
+}
+
+/* A run of n symbols that have no code, 0 or more than 10, in the code that dynamic_block makes for lengths. */
+static void put_absent(size_t *at, unsigned n)
+{
+    if (n > 0) {
+        put_code(at, 0, 1);
+        put_bits(at, n - 11, 7);
+    }
+}
+
+/* The same cluster in a block with a code of its own, which has so many symbols for literals and lengths
+ * (286 to 288) and for distances (2, or 13 and more), all behind the needed ones without a code. */
+static size_t dynamic_block(unsigned lengths, unsigned distances)
+{
+    /* How long the codes of lengths are, in the order of RFC 1951: "no code" 11 to 138 times has 0, once
+     * 10; "1 bit" has 110, "2 bits" 111. */
+    static const unsigned char code[18] = { [2] = 1, [3] = 2, [15] = 3, [17] = 3 };
+    size_t at = 0;
+
+    memset(stream, 0, sizeof stream);
+    put_bits(&at, 1 | 2 << 1, 3);
+    put_bits(&at, lengths - 257, 5);
+    put_bits(&at, distances - 1, 5);
+    put_bits(&at, sizeof code - 4, 4);
+    for (size_t i = 0; i < sizeof code; i++) {
+        put_bits(&at, code[i], 3);
+    }
+    put_absent(&at, 'x');
+    put_code(&at, 7, 3); /* x: 10 */
+    put_absent(&at, 256 - 'x' - 1);
+    put_code(&at, 7, 3); /* the end of the block: 11 */
+    put_absent(&at, 285 - 257);
+    put_code(&at, 6, 3); /* 258 bytes: 0 */
+    for (unsigned i = 286; i < lengths; i++) {
+        put_code(&at, 2, 2);
+    }
+    put_code(&at, 6, 3); /* distance 1: 0, distance 2: 1 */
+    put_code(&at, 6, 3);
+    put_absent(&at, distances - 2);
+
+    put_code(&at, 2, 2);
+    for (int i = 0; i < 15; i++) {
+        put_code(&at, 0, 2);
+    }
+    for (int i = 0; i < 225; i++) {
+        put_code(&at, 2, 2);
+    }
+    put_code(&at, 3, 2);
+    return (at + 7) / 8;
+}
+
+/* libdeflate minds none of them, as long as they are not used. */
+static void code_with_room_for_reserved_symbols_is_bad(void **state)
+{
+    memset(data, 'x', CLUSTER);
+    check(dynamic_block(286, 2), false, Q2_CODEC_OK);
+    check(dynamic_block(287, 2), false, Q2_CODEC_BAD);
+    check(dynamic_block(288, 2), false, Q2_CODEC_BAD);
+    check(dynamic_block(286, 30), false, Q2_CODEC_OK);
+    check(dynamic_block(286, 31), false, Q2_CODEC_BAD);
+    check(dynamic_block(286, 32), false, Q2_CODEC_BAD);
+    (void)fill_data(state);
+}
+
 static void decoder_is_as_good_as_new_after_a_bad_stream(void **state)
 {
     struct q2_decoder decoder;
@@ -231,6 +340,8 @@ int main(void)
         cmocka_unit_test(unfinished_stream_with_a_good_block_behind_it_is_good),
         cmocka_unit_test(stream_cut_short_is_bad_wherever),
         cmocka_unit_test(wrapped_streams_are_bad),
+        cmocka_unit_test(reserved_length_is_bad_in_the_fixed_code),
+        cmocka_unit_test(code_with_room_for_reserved_symbols_is_bad),
         cmocka_unit_test(decoder_is_as_good_as_new_after_a_bad_stream),
         cmocka_unit_test(decoder_never_used_is_deinited),
     };
