@@ -114,14 +114,14 @@ musl_root() {
     triplet=$(gcc -print-multiarch)
     root_of_musl=$work/musl
     mkdir -p "$root_of_musl/include/openssl" "$root_of_musl/lib"
-    for name in libdeflate.h zlib.h zconf.h zstd.h zstd_errors.h jansson.h jansson_config.h cmocka.h \
-        cmocka_pbc.h linux asm asm-generic; do
+    for name in libdeflate.h zlib.h zconf.h zstd.h zstd_errors.h jansson.h jansson_config.h seccomp.h \
+        seccomp-syscalls.h cmocka.h cmocka_pbc.h linux asm asm-generic; do
         for file in "$system/$name" "$system/$triplet/$name"; do
             [ -e "$file" ] && ln -sfn "$file" "$root_of_musl/include/$name"
         done
     done
     ln -sf "$system"/openssl/* "$system/$triplet"/openssl/* "$root_of_musl/include/openssl/"
-    for name in deflate z zstd crypto jansson cmocka; do
+    for name in deflate z zstd crypto jansson seccomp cmocka; do
         file=$(realpath "$(gcc -print-file-name="lib$name.so")")
         ln -sf "$file" "$root_of_musl/lib/$(objdump -p "$file" | awk '$1 == "SONAME" { print $2 }')"
     done
