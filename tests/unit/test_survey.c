@@ -167,6 +167,24 @@ static void the_state_of_a_snapshot_is_seen_by_its_wide_size(void **state)
     sample_store(header + 60, 0, 12);
 }
 
+static void a_table_outside_the_file_is_an_anomaly_with_its_place(void **state)
+{
+    const uint64_t outside = UINT64_C(1) << 40;
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    const struct qcow2_anomalies *found = &result.anomalies[QCOW2_ANOMALY_OUTSIDE];
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    sample_store(sample.file + 48, outside, 8);
+    image = open_sample(&source);
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(found->count == 1 && found->host_offset == outside);
+    assert_string_equal(found->what, "refcount table");
+    qcow2_close(image);
+    sample_store(sample.file + 48, CLUSTER, 8);
+}
+
 static void no_data_is_read(void **state)
 {
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
@@ -262,6 +280,7 @@ int main(void)
         cmocka_unit_test(a_stream_outside_the_file_is_an_anomaly_and_in_no_sum),
         cmocka_unit_test(a_stream_named_twice_is_found_wherever_its_names_are),
         cmocka_unit_test(the_state_of_a_snapshot_is_seen_by_its_wide_size),
+        cmocka_unit_test(a_table_outside_the_file_is_an_anomaly_with_its_place),
         cmocka_unit_test(no_data_is_read),
         cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(a_read_that_fails_is_told_and_leaves_the_image_usable),
