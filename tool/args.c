@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* args.c - the command line of one command: its options, the options all commands share, operands.
- * Knows getopt_long and the table it is given; must not know what any command does. */
+/* args.c - the command line of one command: options and operands.
+ * Knows getopt_long and the tables it is given; must not know what any option does. */
 #include "args.h"
 
 #include <getopt.h>
@@ -10,64 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common.h"
 #include "help.h"
-#include "keys.h"
 #include "report.h"
-#include "sandbox.h"
 #include "size.h"
 #include "suggest.h"
 
-enum common_id {
-    ID_ALLOW = ARG_FIRST_COMMON,
-    ID_NO_BACKING,
-    ID_SNAPSHOT,
-    ID_KEY_FILE,
-    ID_ZEROS_PAST_END,
-    ID_CACHE_SIZE,
-    ID_STATS,
-    ID_NO_SANDBOX,
-    ID_REQUIRE_SANDBOX,
-};
-
-static const struct arg_option common_table[] = {
-    { 'f', "format", "FORMAT",
-      "the format of the image: qcow2 (all versions; the default) or raw; never guessed" },
-    { ID_ALLOW, "allow", "DIR",
-      "the image may refer to files beneath this directory too, beside those beneath its own; may "
-      "be "
-      "given several times" },
-    { ID_NO_BACKING, "no-backing", NULL,
-      "read the top layer alone: what it does not hold itself reads as zeros" },
-    { ID_SNAPSHOT, "snapshot", "ID|NAME",
-      "read the disk as it was when this internal snapshot was taken; an id is tried before a "
-      "name" },
-    { ID_KEY_FILE, "key-file", "FILE",
-      "the passphrase of an encrypted image: the bytes of the file, without one line end; - or "
-      "/dev/fd/N is a descriptor. Given several times: for one encrypted file of the chain after "
-      "the "
-      "other. Without it the terminal is asked" },
-    { ID_ZEROS_PAST_END, "zeros-past-end", NULL,
-      "where the image refers to a place beyond the end of its file, read zeros, as QEMU does, "
-      "instead of failing" },
-    { ID_CACHE_SIZE, "cache-size", "SIZE",
-      "memory for decompressed clusters (default 16M; 0 turns the cache off)" },
-    { ID_STATS, "stats", "[=human|json]",
-      "when done, print the counters of the library on standard error; in JSON with =json or "
-      "--output=json" },
-    { ID_NO_SANDBOX, "no-sandbox", NULL,
-      "do not give up the rights that reading an image does not need" },
-    { ID_REQUIRE_SANDBOX, "require-sandbox", NULL,
-      "fail, with nothing read, where the system cannot take all of these rights away; by default "
-      "as many are given up as it can take" },
-    { 'q', "quiet", NULL, "print no progress, only results and errors" },
-    { 'U', "force-share", NULL,
-      "accepted for qemu-img's sake and always so: no lock is taken, a running machine may be "
-      "writing to the image" },
-    { 'h', "help", NULL, "print this help" },
-    { 0, NULL, NULL, NULL }
-};
-
-/* More than any command has; checked below. */
+/* More options than any command has, shared ones included. */
 #define TABLE_MAX 48
 
 struct getopt_tables {
@@ -78,18 +27,6 @@ struct getopt_tables {
     int own_count; /* so many of the first are the command's own */
 };
 
-/* Does the command have this shared option? */
-static bool applies(const struct command *command, const struct arg_option *option)
-{
-    bool reading = option->id == ID_ALLOW || option->id == ID_NO_BACKING ||
-                   option->id == ID_ZEROS_PAST_END || option->id == ID_CACHE_SIZE;
-
-    return !((option->id == ID_SNAPSHOT && (command->without & WITHOUT_SNAPSHOT) != 0) ||
-             (option->id == ID_KEY_FILE && (command->without & WITHOUT_KEY) != 0) ||
-             (option->id == 'f' && (command->without & WITHOUT_FORMAT) != 0) ||
-             (reading && (command->without & WITHOUT_READING) != 0));
-}
-
 static void add_table(struct getopt_tables *tables, const struct command *command,
                       const struct arg_option *table)
 {
@@ -98,7 +35,7 @@ static void add_table(struct getopt_tables *tables, const struct command *comman
     for (; table != NULL && table->name != NULL && tables->count < TABLE_MAX; table++) {
         struct option *option = &tables->longs[tables->count];
 
-        if (!applies(command, table)) {
+        if (!common_applies(command, table)) {
             continue;
         }
         option->name = table->name;
@@ -205,90 +142,16 @@ static int wrong_option(const struct args *args, const struct getopt_tables *tab
         option->name);
 }
 
-/* One of the words of "human|json" as an output style; reports any other. */
-static bool read_style(struct args *args, const char *words, const char *value, int *style_ret)
-{
-    static const char *const names[] = { "human", "json", "html" };
-
-    for (int style = 0; style < 3; style++) {
-        if (strcmp(value, names[style]) == 0 && strstr(words, names[style]) != NULL) {
-            *style_ret = style;
-            return true;
-        }
-    }
-    args_wrong(args, "'--%s' takes %s, not '%s'", args->option->name, words, value);
-    return false;
-}
-
-/* Returns whether the value, if any, was good. */
-static bool take_common(struct args *args, int id)
-{
-    struct common_options *common = &args->common;
-
-    switch (id) {
-    case ARG_OUTPUT:
-        return read_style(args, args->option->value, args->value, &common->output);
-    case ID_ALLOW:
-        if (common->allow_count == ALLOW_MAX) {
-            args_wrong(args, "option '--allow' was given more than %d times", ALLOW_MAX);
-            return false;
-        }
-        common->allow[common->allow_count++] = args->value;
-        return true;
-    case ID_SNAPSHOT:
-        common->snapshot = args->value;
-        return true;
-    case ID_KEY_FILE:
-        if (!keys_add(common->keys, args->value)) {
-            args_wrong(args, "option '--key-file' was given more than %d times", KEY_FILES_MAX);
-            return false;
-        }
-        return true;
-    case ID_NO_BACKING:
-        common->open_flags |= QCOW2_OPEN_NO_BACKING;
-        return true;
-    case ID_ZEROS_PAST_END:
-        common->open_flags |= QCOW2_OPEN_ZEROS_PAST_END;
-        return true;
-    case ID_CACHE_SIZE:
-        if (!args_size(args, &common->cache_bytes)) {
-            return false;
-        }
-        /* For the library 0 is "the default", and less than one cluster is "off". */
-        common->cache_bytes = common->cache_bytes == 0 ? 1 : common->cache_bytes;
-        return true;
-    case ID_STATS:
-        common->stats = true;
-        common->stats_style = -1;
-        return args->value == NULL ||
-               read_style(args, "human|json", args->value, &common->stats_style);
-    case ID_NO_SANDBOX:
-        common->sandbox = SANDBOX_OFF;
-        return true;
-    case ID_REQUIRE_SANDBOX:
-        common->sandbox = SANDBOX_REQUIRE;
-        return true;
-    case 'f':
-        return args_format(args, &common->format);
-    case 'q':
-        common->quiet = true;
-        return true;
-    default: /* 'U': nothing to do */
-        return true;
-    }
-}
-
 static void print_help(const struct args *args)
 {
-    struct arg_option shared[sizeof common_table / sizeof common_table[0]];
+    struct arg_option shared[TABLE_MAX] = { { .name = NULL } };
     size_t count = 0;
 
     for (const struct arg_option *option = common_table; option->name != NULL; option++) {
-        if (applies(args->command, option)) {
+        if (common_applies(args->command, option)) {
             shared[count++] = *option;
         }
     }
-    memset(&shared[count], 0, sizeof shared[count]);
     help_print(args->command, shared);
 }
 
@@ -320,7 +183,7 @@ int args_next(struct args *args)
             print_help(args);
             return stop(args, EXIT_SUCCESS);
         }
-        if (!take_common(args, id)) {
+        if (!common_take(args, id)) {
             return stop(args, EXIT_FAILURE);
         }
     }

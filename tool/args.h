@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* args.h - the command line of one command: its options, the options all commands share,
+/* args.h - the command line of one command: its options, those that all commands share (common.h),
  * operands. */
 #ifndef TOOL_ARGS_H
 #define TOOL_ARGS_H
@@ -16,8 +16,8 @@ struct arg_option {
     const char *help; /* one or a few sentences; wrapped when printed */
 };
 #define ARG_FIRST_LONG   256
-#define ARG_OUTPUT       511 /* "output", its value "human|json" or the like; dealt with in args.c */
-#define ARG_FIRST_COMMON 512 /* from here on: the options in args.c */
+#define ARG_OUTPUT       511 /* "output", its value "human|json" or the like; dealt with in common.c */
+#define ARG_FIRST_COMMON 512 /* from here on: the options in common.c */
 
 /* Shared options that make no sense for a command, which then does not have them. */
 enum args_without {
