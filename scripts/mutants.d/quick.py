@@ -57,7 +57,7 @@ IMAGES = {
     "src/image/refcount": ["check/test_explain.py", "check/test_crafted.py"],
     "src/image/snapshot": ["tool/test_tool_snapshots.py", "images/test_hostile_snapshots.py"],
     "src/image/stats": ["tool/test_tool_info.py", "images/test_hostile_work.py"],
-    "src/image/unlock": ["chains/test_hostile_luks.py", "chains/test_luks_by_hand.py"],
+    "src/image/unlock": ["tool/test_tool_info.py", "chains/test_hostile_luks.py", "chains/test_luks_by_hand.py"],
     "src/source/": ["tool/test_tool_grants.py", "images/test_hostile_header.py"],
     "src/source/grant": ["tool/test_tool_grants.py", "images/test_hostile_references.py"],
     "src/source/window": ["images/test_hostile_mapping.py", "images/test_hostile_compressed.py"],

@@ -8,6 +8,7 @@ import re
 import pytest
 
 import toolrun
+from chainrun import encrypted
 from conftest import NAMES
 
 
@@ -69,6 +70,19 @@ def test_json_of_aes_image_equals_qemu_img(tmp_path):
     toolrun.qemu_img('create', '-q', '-f', 'qcow2', '--object', 'secret,id=s,data=abc', '-o',
                      'encrypt.format=aes,encrypt.key-secret=s', path, '1M')
     assert info_without_ours(path) == toolrun.qemu_json('info', '--output=json', path)
+
+
+@pytest.mark.parametrize('mode, generator, hash_name', [('xts', 'plain64', 'sha256'), ('cbc', 'essiv', 'sha512'),
+                                                        ('ctr', 'plain', 'sha1')])
+def test_json_of_luks_image_equals_qemu_img(tmp_path, mode, generator, hash_name):
+    path = tmp_path / 'image.qcow2'
+    options = f'encrypt.cipher-mode={mode},encrypt.ivgen-alg={generator},encrypt.hash-alg={hash_name}'
+    if generator == 'essiv':
+        options += ',encrypt.ivgen-hash-alg=sha256'
+    encrypted(path, '1M', options=options)
+    ours = info_without_ours(path)
+    assert ours == toolrun.qemu_json('info', '--output=json', path)
+    assert ours['format-specific']['data']['encrypt']['hash-alg'] == hash_name
 
 
 def flip_feature(path, offset, bit):
