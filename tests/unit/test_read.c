@@ -112,6 +112,36 @@ static void extents_touch_and_are_clipped_to_the_walk(void **state)
     qcow2_close(image);
 }
 
+/* More L1 entries than are looked at in one go, and none of them names a table but the last. */
+static void hole_of_many_tables_is_one_extent_up_to_the_next_table(void **state)
+{
+    enum { CLUSTER = 512, PER_TABLE = CLUSTER / 8, EMPTY = 39 };
+    const uint64_t hole_bytes = (uint64_t)EMPTY * PER_TABLE * CLUSTER;
+    struct qcow2_extent extent;
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample sparse;
+    char layout[EMPTY * PER_TABLE + 2];
+    uint64_t cursor = 0;
+
+    (void)state;
+    memset(layout, '.', sizeof layout);
+    layout[EMPTY * PER_TABLE] = 'D';
+    layout[EMPTY * PER_TABLE + 1] = '\0';
+    sample_init(&sparse, 9, QCOW2_COMPRESSION_DEFLATE, layout, 0);
+    memset(sparse.file + (size_t)3 * CLUSTER, 0, EMPTY * 8);
+    image = sample_open(&source, &sparse, NULL);
+    assert_int_equal(qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL), 1);
+    assert_int_equal(extent.kind, QCOW2_EXTENT_HOLE);
+    assert_true(extent.offset == 0 && extent.length == hole_bytes);
+    assert_int_equal(qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL), 1);
+    assert_int_equal(extent.kind, QCOW2_EXTENT_DATA);
+    assert_true(extent.offset == hole_bytes && extent.length == CLUSTER);
+    sample_check_read(image, &sparse, 0, (size_t)sparse.size);
+    qcow2_close(image);
+    sample_deinit(&sparse);
+}
+
 static void memory_has_no_descriptor(void **state)
 {
     struct sample_source source;
@@ -274,6 +304,7 @@ int main(void)
         cmocka_unit_test(read_of_nothing_needs_no_buffer),
         cmocka_unit_test(count_above_ssize_max_is_an_argument_error),
         cmocka_unit_test(extents_touch_and_are_clipped_to_the_walk),
+        cmocka_unit_test(hole_of_many_tables_is_one_extent_up_to_the_next_table),
         cmocka_unit_test(memory_has_no_descriptor),
         cmocka_unit_test(counters_count_what_they_say),
         cmocka_unit_test(neighbouring_streams_are_fetched_in_one_piece),

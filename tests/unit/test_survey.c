@@ -138,32 +138,33 @@ static void a_stream_named_twice_is_found_wherever_its_names_are(void **state)
     memcpy(entry_of(4), before, sizeof before);
 }
 
-/* Where extra data says how large the state is, the older field of 32 bits does not count. */
+/* Where extra data says how large the state is, the older field of 32 bits does not count: two entries have
+ * a state, and one has not. */
 static void the_state_of_a_snapshot_is_seen_by_its_wide_size(void **state)
 {
-    enum { TABLE_OFF = 2 * CLUSTER, ENTRY_BYTES = 64 };
+    enum { TABLE_OFF = 2 * CLUSTER, ENTRY_BYTES = 64, ENTRIES = 3 };
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
     struct sample_source source;
     struct qcow2_image *image;
     unsigned char *header = sample.file, *entry = sample.file + TABLE_OFF;
 
     (void)state;
-    for (unsigned i = 0; i < 2; i++, entry += ENTRY_BYTES) {
-        sample_store(entry + 12, 1, 2);              /* length of the id */
-        sample_store(entry + 14, 2, 2);              /* of the name */
-        sample_store(entry + 32, i == 0 ? 0 : 1, 4); /* state, 32 bits */
-        sample_store(entry + 36, 16, 4);             /* extra data */
-        sample_store(entry + 40, i == 0 ? 1 : 0, 8); /* state, 64 bits */
+    for (unsigned i = 0; i < ENTRIES; i++, entry += ENTRY_BYTES) {
+        sample_store(entry + 12, 1, 2);             /* length of the id */
+        sample_store(entry + 14, 2, 2);             /* of the name */
+        sample_store(entry + 32, i < 2 ? 0 : 1, 4); /* state, 32 bits */
+        sample_store(entry + 36, 16, 4);            /* extra data */
+        sample_store(entry + 40, i < 2 ? 1 : 0, 8); /* state, 64 bits */
         sample_store(entry + 48, sample.size, 8);
         memcpy(entry + 56, "1ab", 3);
     }
-    sample_store(header + 60, 2, 4);
+    sample_store(header + 60, ENTRIES, 4);
     sample_store(header + 64, TABLE_OFF, 8);
     image = open_sample(&source);
     assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
-    assert_true(result.snapshots == 2 && result.snapshots_with_state == 1);
+    assert_true(result.snapshots == ENTRIES && result.snapshots_with_state == 2);
     qcow2_close(image);
-    memset(sample.file + TABLE_OFF, 0, (size_t)2 * ENTRY_BYTES);
+    memset(sample.file + TABLE_OFF, 0, (size_t)ENTRIES * ENTRY_BYTES);
     sample_store(header + 60, 0, 12);
 }
 
