@@ -18,8 +18,9 @@
  * Build it with:  cc first.c $(pkg-config --cflags --libs libqcow2)
  *
  * What the library does not do: it never writes to an image, starts no threads
- * (qcow2_copy_to_fd and qcow2_copy_to_callback excepted: theirs end with the
- * call), prints nothing, reads no environment and keeps no global state.
+ * (qcow2_copy_to_fd, qcow2_copy_to_callback and qcow2_compare excepted: theirs
+ * end with the call), prints nothing, reads no environment and keeps no global
+ * state.
  *
  * Threads
  *   After an open call returns, any number of threads may use the image at
@@ -37,7 +38,9 @@
  *   do not use to 0. For structs that go in, a size that is too small, or
  *   non-zero bytes beyond what this library knows, is QCOW2_E_ARGUMENT: a new
  *   program on an old library fails loudly instead of being half obeyed. For
- *   structs that come out, the library fills as much as `size` has room for.
+ *   structs that come out, the library fills as much as `size` has room for; a
+ *   size of 0 is one that was forgotten, and QCOW2_E_ARGUMENT. (An error struct
+ *   that is smaller than the one below is left as it is.)
  *
  * Offsets and lengths are bytes unless the name says otherwise. */
 #ifndef QCOW2_H

@@ -148,8 +148,9 @@ int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
     size_t room;
     int r;
 
-    if (image == NULL || result_ret == NULL) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image or the result is NULL");
+    if (image == NULL || result_ret == NULL || result_ret->size == 0) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "the image or the result is NULL, or its size 0");
     }
     check = calloc(1, sizeof *check);
     if (check == NULL) {

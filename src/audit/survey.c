@@ -109,8 +109,9 @@ int qcow2_survey(const struct qcow2_image *image, uint64_t max_memory_bytes,
     size_t room;
     int r;
 
-    if (image == NULL || result_ret == NULL) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image or the result is NULL");
+    if (image == NULL || result_ret == NULL || result_ret->size == 0) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "the image or the result is NULL, or its size 0");
     }
     survey = calloc(1, sizeof *survey);
     if (survey == NULL) {

@@ -315,8 +315,9 @@ int qcow2_compare(struct qcow2_image *image_a, struct qcow2_image *image_b,
     struct compare job = { .copy = &copy };
     int ret;
 
-    if (result_ret == NULL) {
-        q2_fault_set(&fault, QCOW2_E_ARGUMENT, 0, "there is nowhere to put the result");
+    if (result_ret == NULL || result_ret->size == 0) {
+        q2_fault_set(&fault, QCOW2_E_ARGUMENT, 0,
+                     "there is nowhere to put the result, or its size is 0");
         return q2_fault_publish(err, &fault);
     }
     ret = begin(&copy, image_a, image_b, options, &fault);

@@ -19,8 +19,8 @@ int qcow2_get_info(const struct qcow2_image *image, int depth, struct qcow2_info
     struct qcow2_info info;
     size_t room;
 
-    if (image == NULL || info_ret == NULL) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image or the info is NULL");
+    if (image == NULL || info_ret == NULL || info_ret->size == 0) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image or the info is NULL, or its size 0");
     }
     if ((layer = q2_image_layer(image, depth)) == NULL) {
         return no_layer(depth, err);

@@ -33,6 +33,7 @@ static int take_options(const struct qcow2_options *from, struct qcow2_options *
         }
     }
     memcpy(options_ret, from, known);
+    options_ret->size = known; /* what lies behind is the caller's, and not copied */
     if ((from->flags & ~flags) != 0 || from->reserved != 0) {
         return q2_error_set(err, QCOW2_E_ARGUMENT,
                             "the options' flags 0x%lx are not all known to this version",

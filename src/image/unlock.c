@@ -112,8 +112,8 @@ int qcow2_get_luks_info(const struct qcow2_image *image, int depth,
     struct q2_luks_header header;
     int r;
 
-    if (image == NULL || info_ret == NULL) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image or the info is NULL");
+    if (image == NULL || info_ret == NULL || info_ret->size == 0) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the image or the info is NULL, or its size 0");
     }
     layer = q2_image_layer(image, depth);
     if (layer == NULL || layer->header.crypt_method != QCOW2_ENCRYPTION_LUKS) {

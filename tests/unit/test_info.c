@@ -100,6 +100,26 @@ static void structs_that_come_out_are_filled_as_far_as_there_is_room(void **stat
     qcow2_close(image);
 }
 
+/* Where it would pass for "nothing found". */
+static void a_size_of_0_was_forgotten(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image = sample_open(&source, &sample, NULL);
+    struct qcow2_info info = { 0 };
+    struct qcow2_luks_info luks = { 0 };
+    struct qcow2_check_result checked = { 0 };
+    struct qcow2_survey_result surveyed = { 0 };
+    struct qcow2_compare_result compared = { 0 };
+
+    (void)state;
+    assert_int_equal(qcow2_get_info(image, 0, &info, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_get_luks_info(image, 0, &luks, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &checked, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_survey(image, 0, &surveyed, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_compare(image, image, NULL, &compared, NULL), QCOW2_E_ARGUMENT);
+    qcow2_close(image);
+}
+
 static void what_does_not_exist_has_no_facts(void **state)
 {
     struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
@@ -253,6 +273,7 @@ int main(void)
         cmocka_unit_test(metadata_only_reads_nothing),
         cmocka_unit_test(info_says_what_the_header_says),
         cmocka_unit_test(structs_that_come_out_are_filled_as_far_as_there_is_room),
+        cmocka_unit_test(a_size_of_0_was_forgotten),
         cmocka_unit_test(what_does_not_exist_has_no_facts),
         cmocka_unit_test(names_of_bits_that_do_not_exist_are_left_alone),
         cmocka_unit_test(a_luks_header_must_be_as_long_as_one),
