@@ -133,32 +133,46 @@ static char *way_to_relative(const char *top, const char *from, const char *name
     return way;
 }
 
+/* The same for either, by the real place of the file's directory alone: for names that leave `top` on the
+ * way and come back. */
+static char *way_by_real_place(const char *top, const char *from, const char *name)
+{
+    char *path = name[0] == '/' ? strdup(name) : join(from, name);
+    char *way = path != NULL ? way_round(top, path) : NULL;
+
+    free(path);
+    return way;
+}
+
 /* Where to start from `directory` to get to the name: a path to be resolved beneath it, to be freed.
  * NULL with errno 0: the name does not lead there. */
-static char *relative_to(const char *directory, const struct qcow2_reference *reference)
+static char *relative_to(const char *directory, const struct qcow2_reference *reference,
+                         bool by_real_place)
 {
+    const bool absolute = reference->name[0] == '/';
     char *top = realpath(directory, NULL), *start, *from, *way = NULL;
 
     if (top == NULL) {
         return NULL;
     }
-    if (reference->name[0] == '/') {
-        way = way_to_absolute(top, directory, reference->name);
-    } else {
-        start = directory_of(reference->referrer);
-        from = start != NULL ? realpath(start, NULL) : NULL;
-        way = from != NULL ? way_to_relative(top, from, reference->name) : NULL;
-        free(start);
-        free(from);
+    start = absolute ? NULL : directory_of(reference->referrer);
+    from = start != NULL ? realpath(start, NULL) : NULL;
+    if (absolute || from != NULL) {
+        way = by_real_place ? way_by_real_place(top, from, reference->name)
+              : absolute    ? way_to_absolute(top, directory, reference->name)
+                            : way_to_relative(top, from, reference->name);
     }
     free(top);
+    free(start);
+    free(from);
     return way;
 }
 
-/* Opens the name beneath one directory: a descriptor, or a negative errno. */
-static int open_beneath(const char *directory, const struct qcow2_reference *reference)
+/* Opens the name beneath one directory, by one way: a descriptor, or a negative errno. */
+static int open_by_way(const char *directory, const struct qcow2_reference *reference,
+                       bool by_real_place)
 {
-    char *path = relative_to(directory, reference);
+    char *path = relative_to(directory, reference, by_real_place);
     int top, fd;
 
     if (path == NULL) {
@@ -173,6 +187,15 @@ static int open_beneath(const char *directory, const struct qcow2_reference *ref
     }
     free(path);
     return fd;
+}
+
+/* The same by any way. What is opened lies beneath the directory, whichever led there. */
+static int open_beneath(const char *directory, const struct qcow2_reference *reference)
+{
+    int fd = open_by_way(directory, reference, false);
+    int again = fd == -EXDEV ? open_by_way(directory, reference, true) : fd;
+
+    return again >= 0 || again == -ENOMEM ? again : fd;
 }
 
 /* The name that the file's own references are relative to, put together as QEMU does; to be freed. */
@@ -218,8 +241,14 @@ int qcow2_grant_beneath(void *directories, const struct qcow2_reference *referen
     int best = -EXDEV;
 
     (void)format_ret; /* what the image says is as good as what a name could tell */
-    if (allowed == NULL || allowed->size < sizeof *allowed) {
+    if (allowed == NULL || allowed->size < sizeof *allowed ||
+        (allowed->count > 0 && allowed->directories == NULL)) {
         return q2_error_set(err, QCOW2_E_ARGUMENT, "the allowed directories are not a valid list");
+    }
+    if (reference == NULL || reference->name == NULL || reference->referrer == NULL ||
+        source_ret == NULL) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "the reference, a name in it or the place for the source is NULL");
     }
     if (has_protocol(reference->name)) {
         return refuse(reference, err, "has a protocol prefix; only plain file names are opened");

@@ -277,8 +277,32 @@ static void grant_beneath_wants_a_valid_list(void **state)
                      QCOW2_E_ARGUMENT);
     assert_int_equal(qcow2_grant_beneath(&none, &reference, &source, &format, NULL),
                      QCOW2_E_REFERENCE);
+    none.count = 1; /* and where is it? */
+    assert_int_equal(qcow2_grant_beneath(&none, &reference, &source, &format, NULL),
+                     QCOW2_E_ARGUMENT);
+    none.count = 0;
     none.size--;
     assert_int_equal(qcow2_grant_beneath(&none, &reference, &source, &format, NULL),
+                     QCOW2_E_ARGUMENT);
+}
+
+static void grant_beneath_wants_a_reference_and_a_place_for_the_source(void **state)
+{
+    const char *const here[] = { "." };
+    struct qcow2_reference reference = { .size = sizeof reference, .name = "x", .referrer = "" };
+    struct qcow2_grant_directories list = { sizeof list, 1, here };
+    struct qcow2_source source;
+    int format = QCOW2_FORMAT_PROBE;
+
+    (void)state;
+    assert_int_equal(qcow2_grant_beneath(&list, NULL, &source, &format, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_grant_beneath(&list, &reference, NULL, &format, NULL), QCOW2_E_ARGUMENT);
+    reference.referrer = NULL;
+    assert_int_equal(qcow2_grant_beneath(&list, &reference, &source, &format, NULL),
+                     QCOW2_E_ARGUMENT);
+    reference.referrer = "";
+    reference.name = NULL;
+    assert_int_equal(qcow2_grant_beneath(&list, &reference, &source, &format, NULL),
                      QCOW2_E_ARGUMENT);
 }
 
@@ -429,6 +453,27 @@ static int refuse(void *ctx, const struct qcow2_reference *reference,
     return QCOW2_E_REFERENCE;
 }
 
+/* By either way to open, a program with a newer header is served as long as it asks for nothing new. */
+static void options_of_a_newer_program_are_taken_if_they_ask_for_nothing_new(void **state)
+{
+    struct {
+        struct qcow2_options known;
+        unsigned char newer[40];
+    } options = { .known = QCOW2_OPTIONS_INIT };
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    (void)state;
+    options.known.size = sizeof options;
+    sample_source_init(&source, sample.file, sample.file_bytes);
+    assert_int_equal(qcow2_open_source(&source.source, &options.known, &image, NULL), 0);
+    qcow2_close(image);
+    assert_int_equal(qcow2_open(path, &options.known, &image, NULL), 0);
+    qcow2_close(image);
+    options.newer[39] = 1;
+    assert_int_equal(qcow2_open(path, &options.known, &image, NULL), QCOW2_E_ARGUMENT);
+}
+
 static void a_grant_of_the_callers_own_is_the_only_one(void **state)
 {
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
@@ -517,6 +562,16 @@ static void a_file_beneath_is_granted_by_any_way_that_leads_to_it(void **state)
     assert_int_equal(symlink(directory, beside), 0);
 
     assert_int_equal(ask_for(directory, path, "sub/inner"), 0);
+    /* Out and in again. */
+    snprintf(name, sizeof name, "..%s/sub/inner", strrchr(directory, '/'));
+    assert_int_equal(ask_for(directory, path, name), 0);
+    assert_int_equal(ask_for(sub, path, name), 0);
+    assert_int_equal(ask_for(sub, inner, "../sub/inner"), 0);
+    snprintf(name, sizeof name, "%s/../sub/inner", sub);
+    assert_int_equal(ask_for(sub, "x", name), 0);
+    assert_int_equal(ask_for(sub, inner, "../image"), QCOW2_E_REFERENCE);
+    assert_int_equal(ask_for(sub, inner, "../nowhere/inner"), QCOW2_E_REFERENCE);
+    assert_int_equal(ask_for(sub, inner, "../sub/.."), QCOW2_E_REFERENCE);
     assert_int_equal(ask_for(directory, "/x", path + 1), 0);
     assert_int_equal(ask_for(directory, "/x", "image"), QCOW2_E_REFERENCE);
     snprintf(name, sizeof name, "%s/inner", link);
@@ -557,6 +612,7 @@ int main(void)
         cmocka_unit_test(malformed_source_is_not_called_at_all),
         cmocka_unit_test(raw_disk_needs_a_length_that_fits),
         cmocka_unit_test(grant_beneath_wants_a_valid_list),
+        cmocka_unit_test(grant_beneath_wants_a_reference_and_a_place_for_the_source),
         cmocka_unit_test(ready_made_sources_want_somewhere_to_go),
         cmocka_unit_test(source_struct_and_name_are_copied),
         cmocka_unit_test(source_without_a_size_is_read_as_far_as_its_clusters_are_whole),
@@ -564,6 +620,7 @@ int main(void)
         cmocka_unit_test(source_without_a_size_is_asked_for_no_more_than_the_words_of_a_table),
         cmocka_unit_test(source_without_close_or_name_is_fine),
         cmocka_unit_test(open_by_path_looks_at_its_arguments_first),
+        cmocka_unit_test(options_of_a_newer_program_are_taken_if_they_ask_for_nothing_new),
         cmocka_unit_test(a_grant_of_the_callers_own_is_the_only_one),
         cmocka_unit_test(everything_is_beneath_the_root),
         cmocka_unit_test(a_file_beneath_is_granted_by_any_way_that_leads_to_it),
