@@ -372,6 +372,11 @@ int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
  * write to it. */
 int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *extent);
 
+/* 1 if what `fd` leads to is a file or device that the image is read from: its own, a backing file's or a
+ * data file's, whatever the names by which they were opened. 0: it is not, as far as the sources have
+ * descriptors to tell by. Any thread. */
+int qcow2_has_file(const struct qcow2_image *image, int fd);
+
 /* 1 if the extents, each one of its image and both at the same place of their disks, are stored in the
  * same place of the same file and so have the same bytes (as far as both are long), which is then known
  * without reading them. 0: they may or may not. */
@@ -767,8 +772,9 @@ struct qcow2_copy_options {
  *
  * Memory: about 1 MiB and two clusters for each thread, beside the image's caches.
  *
- * Errors: as qcow2_pread; QCOW2_E_IO with sys_errno for the target (ENOSPC, EPIPE, ...);
- * QCOW2_E_CANCELLED. After a failure the target holds an unspecified part of the disk. */
+ * Errors: as qcow2_pread; QCOW2_E_ARGUMENT for a file of the image itself (qcow2_has_file), which is
+ * left as it is; QCOW2_E_IO with sys_errno for the target (ENOSPC, EPIPE, ...); QCOW2_E_CANCELLED. After
+ * another failure the target holds an unspecified part of the disk. */
 int qcow2_copy_to_fd(struct qcow2_image *image, int fd, const struct qcow2_copy_options *options,
                      struct qcow2_error *err);
 

@@ -12,7 +12,6 @@
 #include "signals.h"
 #include "stats.h"
 #include "stream.h"
-#include "target.h"
 
 enum { ID_FORCE = ARG_FIRST_LONG, ID_VM_STATE };
 
@@ -50,9 +49,9 @@ static int copy(struct qcow2_image *image, const char *path, struct qcow2_copy_o
     return EXIT_SUCCESS;
 }
 
-static bool output_is_fit(struct qcow2_image *image, const char *path, bool force)
+static bool output_is_fit(const struct qcow2_image *image, bool force)
 {
-    if (target_is_image(STDOUT_FILENO, image, path)) {
+    if (qcow2_has_file(image, STDOUT_FILENO)) {
         report("standard output", "is a file of the image itself, which is never overwritten");
         return false;
     }
@@ -107,7 +106,7 @@ static int run(struct args *args)
         return EXIT_FAILURE;
     }
     size = qcow2_size(image);
-    if (!output_is_fit(image, args->operands[0], force)) {
+    if (!output_is_fit(image, force)) {
         code = EXIT_FAILURE;
     } else if (range.offset < size && length > 0) {
         range.length = length < size - range.offset ? length : size - range.offset;

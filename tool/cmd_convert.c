@@ -219,7 +219,7 @@ static int to_standard_output(struct convert *convert)
     int code;
 
     convert->out_path = "standard output";
-    if (target_is_image(STDOUT_FILENO, convert->image, convert->image_path)) {
+    if (qcow2_has_file(convert->image, STDOUT_FILENO)) {
         report(convert->out_path, "is a file of the image itself, which is never overwritten");
         return EXIT_FAILURE;
     }

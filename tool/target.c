@@ -92,13 +92,6 @@ static bool belongs_to_image(const struct stat *file, const struct qcow2_image *
     return false;
 }
 
-bool target_is_image(int fd, const struct qcow2_image *image, const char *image_path)
-{
-    struct stat file;
-
-    return fstat(fd, &file) == 0 && belongs_to_image(&file, image, image_path);
-}
-
 /* Follows symbolic links at the end of `path`, also one whose target does not exist yet: the file
  * behind the link is replaced, not the link. NULL after a report. */
 static char *resolve(const char *path)

@@ -52,7 +52,4 @@ bool target_commit(struct target *target, bool sync);
 /* Closes it and removes what was written to a file. */
 void target_abandon(struct target *target);
 
-/* Is the open file `fd` one of the files of the image? For standard output. */
-bool target_is_image(int fd, const struct qcow2_image *image, const char *image_path);
-
 #endif

@@ -77,6 +77,9 @@ int qcow2_copy_to_fd(struct qcow2_image *image, int fd, const struct qcow2_copy_
     struct q2_copy copy;
     int ret = begin(&copy, image, options, &fault);
 
+    if (ret == 0 && qcow2_has_file(image, fd)) {
+        ret = q2_fault_set(&fault, QCOW2_E_ARGUMENT, 0, "the target is a file of the image itself");
+    }
     if (ret == 0) {
         ret = q2_target_inspect(&target, fd, &fault);
     }

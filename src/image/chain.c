@@ -84,7 +84,7 @@ static int open_data_file(struct q2_layer *layer, const struct qcow2_options *op
         (r = q2_window_init(&layer->data_file, &source, err)) < 0) {
         return r;
     }
-    if (q2_window_same_file(&layer->file, &layer->data_file)) {
+    if (q2_identity_same(&layer->file.identity, &layer->data_file.identity)) {
         return q2_error_set(err, QCOW2_E_REFERENCE, "the image names itself as its data file");
     }
     q2_window_set_clusters(&layer->data_file, layer->geometry.cluster_bits,
@@ -178,7 +178,7 @@ static int check_loop(const struct qcow2_image *image, struct qcow2_error *err)
     const struct q2_layer *last = &image->layers[image->n_layers - 1];
 
     for (unsigned i = 0; i + 1 < image->n_layers; i++) {
-        if (q2_window_same_file(&image->layers[i].file, &last->file)) {
+        if (q2_identity_same(&image->layers[i].file.identity, &last->file.identity)) {
             return q2_error_set(err, QCOW2_E_REFERENCE,
                                 "the backing chain is a loop: the file at depth %u is the one at "
                                 "depth %u",
@@ -218,4 +218,17 @@ int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options
             return r;
         }
     }
+}
+
+int qcow2_has_file(const struct qcow2_image *image, int fd)
+{
+    const struct q2_identity identity = q2_identity_of(fd);
+
+    for (unsigned i = 0; image != NULL && i < image->n_layers; i++) {
+        if (q2_identity_same(&image->layers[i].file.identity, &identity) ||
+            q2_identity_same(&image->layers[i].data_file.identity, &identity)) {
+            return 1;
+        }
+    }
+    return 0;
 }

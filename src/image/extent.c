@@ -74,7 +74,7 @@ int qcow2_extent_same(const struct qcow2_image *image_a, const struct qcow2_exte
         return 0;
     }
     /* The same bytes in the file are the same bytes of disk if they are read in the same way. */
-    if (!q2_window_same_file(q2_layer_data(layer_a), q2_layer_data(layer_b)) ||
+    if (!q2_identity_same(&q2_layer_data(layer_a)->identity, &q2_layer_data(layer_b)->identity) ||
         layer_a->format != layer_b->format || layer_a->cipher != NULL || layer_b->cipher != NULL) {
         return 0;
     }

@@ -9,20 +9,24 @@
 #include "base/checked.h"
 #include "base/error.h"
 
-static void take_identity(struct q2_window *window)
+struct q2_identity q2_identity_of(int fd)
 {
+    struct q2_identity identity = { .known = false };
     struct stat st;
 
-    if (window->fd >= 0 && fstat(window->fd, &st) == 0) {
-        window->has_identity = true;
-        window->device = (uint64_t)st.st_dev;
-        window->inode = (uint64_t)st.st_ino;
+    if (fd >= 0 && fstat(fd, &st) == 0) {
+        identity.known = true;
+        identity.is_device = S_ISBLK(st.st_mode);
+        identity.device = (uint64_t)(identity.is_device ? st.st_rdev : st.st_dev);
+        identity.inode = identity.is_device ? 0 : (uint64_t)st.st_ino;
     }
+    return identity;
 }
 
-bool q2_window_same_file(const struct q2_window *a, const struct q2_window *b)
+bool q2_identity_same(const struct q2_identity *a, const struct q2_identity *b)
 {
-    return a->has_identity && b->has_identity && a->device == b->device && a->inode == b->inode;
+    return a->known && b->known && a->is_device == b->is_device && a->device == b->device &&
+           a->inode == b->inode;
 }
 
 int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
@@ -49,7 +53,7 @@ int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
     if (source->get_fd != NULL) {
         window->fd = source->get_fd(source->ctx);
     }
-    take_identity(window);
+    window->identity = q2_identity_of(window->fd);
     window->end = window->size_bytes;
     return 0;
 }

@@ -11,14 +11,20 @@
 
 #include <qcow2.h>
 
+/* What tells files apart, as far as the system says: two with one identity are one file. */
+struct q2_identity {
+    bool known;
+    bool is_device; /* a block device, by its number: it may have several names */
+    uint64_t device, inode;
+};
+
 struct q2_window {
     struct qcow2_source source; /* ours; its name is the copy below */
     char *name;                 /* "" if the source has none */
     uint64_t size_bytes;        /* UINT64_MAX: not known */
     uint64_t end;               /* how far reads may reach: the size rounded up to a cluster */
     int fd;                     /* for the copy engine, or -1 */
-    bool has_identity;          /* two windows with one identity show one file */
-    uint64_t device, inode;
+    struct q2_identity identity;
 };
 
 /* Takes the source over whatever the outcome, unless it is malformed (QCOW2_E_ARGUMENT). */
@@ -26,8 +32,9 @@ int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
                    struct qcow2_error *err);
 void q2_window_deinit(struct q2_window *window);
 
-/* Whether both show the same file, as far as that can be told. */
-bool q2_window_same_file(const struct q2_window *a, const struct q2_window *b);
+/* Of what an open descriptor leads to; -1 has none. */
+struct q2_identity q2_identity_of(int fd);
+bool q2_identity_same(const struct q2_identity *a, const struct q2_identity *b);
 
 /* Sets the end. A file may stop inside its last cluster: what is missing of that reads as zeros.
  * With `endless` so does everything behind it. */

@@ -119,6 +119,33 @@ static void what_is_not_there_is_not_the_same(void **state)
     assert_int_equal(qcow2_extent_same(pair.a, &data, pair.a, &deep), 0);
 }
 
+static void files_of_an_image_are_known_by_any_descriptor(void **state)
+{
+    int again = dup(pair.fds[0]);
+
+    (void)state;
+    assert_int_equal(qcow2_has_file(pair.a, pair.fds[0]), 1);
+    assert_int_equal(qcow2_has_file(pair.a, again), 1);
+    assert_int_equal(qcow2_has_file(pair.a, pair.fds[1]), 0);
+    assert_int_equal(qcow2_has_file(pair.a, -1), 0);
+    assert_int_equal(qcow2_has_file(NULL, again), 0);
+    assert_int_equal(close(again), 0);
+}
+
+/* It would be emptied first, and its holes read as the disk then. */
+static void a_copy_never_goes_to_a_file_of_the_image(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    unsigned char header[4];
+
+    (void)state;
+    assert_int_equal(qcow2_copy_to_fd(pair.a, pair.fds[0], NULL, &err), QCOW2_E_ARGUMENT);
+    assert_string_equal(err.message, "the target is a file of the image itself");
+    assert_int_equal(lseek(pair.fds[0], 0, SEEK_END), pair.sample.file_bytes);
+    assert_int_equal(pread(pair.fds[0], header, sizeof header, 0), sizeof header);
+    assert_memory_equal(header, pair.sample.file, sizeof header);
+}
+
 static void files_read_in_different_ways_are_not_the_same(void **state)
 {
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
@@ -162,6 +189,8 @@ int main(void)
         cmocka_unit_test(extents_of_one_place_of_one_file_are_the_same),
         cmocka_unit_test(other_files_places_and_kinds_are_not),
         cmocka_unit_test(what_is_not_there_is_not_the_same),
+        cmocka_unit_test(files_of_an_image_are_known_by_any_descriptor),
+        cmocka_unit_test(a_copy_never_goes_to_a_file_of_the_image),
         cmocka_unit_test(files_read_in_different_ways_are_not_the_same),
         cmocka_unit_test(only_stored_data_that_is_there_has_a_descriptor),
     };
