@@ -18,6 +18,9 @@
 /* What a reading thread takes beside its buffers: contexts of the decoders and of the cipher. */
 #define THREAD_FIXED_BYTES (UINT64_C(512) << 10)
 
+/* What the ring of a zstd frame takes beside a cluster: blocks on their way in and out. */
+#define RING_FIXED_BYTES (UINT64_C(512) << 10)
+
 int q2_survey_memory(struct q2_survey *survey, uint64_t n_bytes)
 {
     if (n_bytes > survey->max_memory_bytes - survey->memory_bytes) {
@@ -64,6 +67,9 @@ static void sum_needs(struct q2_survey *survey)
     result->thread_memory_bytes =
         THREAD_FIXED_BYTES + survey->cluster_bytes +
         (2 * survey->cluster_bytes > Q2_BATCH_BYTES ? 2 * survey->cluster_bytes : Q2_BATCH_BYTES);
+    if (layer->header.compression == QCOW2_COMPRESSION_ZSTD) { /* see codec/zstd.c */
+        result->thread_memory_bytes += survey->cluster_bytes + RING_FIXED_BYTES;
+    }
     /* A block of the L2 table, one of the L1 table if that is large, and the byte's own cluster. */
     result->byte_work_bytes = Q2_TABLE_BLOCK_BYTES + (resident ? 0 : Q2_TABLE_BLOCK_BYTES);
     result->byte_work_bytes += result->longest_stream_bytes > 0

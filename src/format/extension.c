@@ -88,6 +88,8 @@ bool q2_feature_next(const uint8_t *table, size_t table_bytes, size_t *pos,
     return feature_ret->name_bytes > 0;
 }
 
+#define COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
 const char *q2_feature_name_known(int set, int bit)
 {
     static const char *const incompatible[] = { "dirty bit", "corrupt bit", "external data file",
@@ -99,11 +101,11 @@ const char *q2_feature_name_known(int set, int bit)
     }
     switch (set) {
     case QCOW2_FEATURES_INCOMPATIBLE:
-        return bit < 5 ? incompatible[bit] : NULL;
+        return bit < COUNT_OF(incompatible) ? incompatible[bit] : NULL;
     case QCOW2_FEATURES_COMPATIBLE:
         return bit == 0 ? "lazy refcounts" : NULL;
     case QCOW2_FEATURES_AUTOCLEAR:
-        return bit < 2 ? autoclear[bit] : NULL;
+        return bit < COUNT_OF(autoclear) ? autoclear[bit] : NULL;
     default:
         return NULL;
     }

@@ -42,6 +42,7 @@ static int explain_l2(struct qcow2_image *image, struct q2_lane *lane, const str
 {
     const struct q2_geometry *g = &layer->geometry;
     uint64_t table_off = q2_l1_table_off(g, e->l1_entry);
+    uint64_t entry[2] = { 0, 0 };
     unsigned words = g->extended ? 2 : 1;
     int r;
 
@@ -55,12 +56,12 @@ static int explain_l2(struct qcow2_image *image, struct q2_lane *lane, const str
     }
     e->l2_index = (guest_off >> g->cluster_bits) & ((UINT64_C(1) << g->l2_bits) - 1);
     e->l2_offset = table_off + e->l2_index * words * 8;
-    if ((r = q2_table_read(image, lane, layer, e->l2_offset, 1, &e->l2_entry, "L2 table", err)) <
-            0 ||
-        (g->extended && (r = q2_table_read(image, lane, layer, e->l2_offset + 8, 1, &e->l2_bitmap,
-                                           "L2 table", err)) < 0)) {
+    /* Both words of an extended entry at once: they lie in one block. */
+    if ((r = q2_table_read(image, lane, layer, e->l2_offset, words, entry, "L2 table", err)) < 0) {
         return r;
     }
+    e->l2_entry = entry[0];
+    e->l2_bitmap = entry[1];
     return 0;
 }
 

@@ -209,6 +209,27 @@ static void same_place_of_the_same_file_is_not_read(void **state)
     close(fd);
 }
 
+/* However the range begins: pieces end where clusters do. */
+static void no_cluster_is_read_for_two_pieces(void **state)
+{
+    const uint64_t clusters = DISK_BYTES / CLUSTER;
+    struct qcow2_copy_options options = QCOW2_COPY_OPTIONS_INIT;
+    struct qcow2_compare_result result = QCOW2_COMPARE_RESULT_INIT;
+    struct pair pair;
+
+    (void)state;
+    pair_open(&pair, all_data, DISK_BYTES, all_data, DISK_BYTES);
+    options.offset = 512;
+    assert_int_equal(qcow2_compare(pair.image[0], pair.image[1], &options, &result, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        struct qcow2_stats stats = QCOW2_STATS_INIT;
+
+        qcow2_get_stats(pair.image[i], &stats);
+        assert_true(stats.cluster_reads == clusters);
+    }
+    pair_close(&pair);
+}
+
 static void longer_disk_must_end_in_zeros(void **state)
 {
     const uint64_t shorter = 5 * CLUSTER + 512;
@@ -463,6 +484,7 @@ int main(void)
         cmocka_unit_test(zeros_on_one_side_are_not_read_there),
         cmocka_unit_test(tiny_clusters_of_every_kind_are_told_apart),
         cmocka_unit_test(same_place_of_the_same_file_is_not_read),
+        cmocka_unit_test(no_cluster_is_read_for_two_pieces),
         cmocka_unit_test(longer_disk_must_end_in_zeros),
         cmocka_unit_test(exabytes_of_hole_take_no_time),
         cmocka_unit_test(only_the_range_asked_for_is_compared),

@@ -284,6 +284,11 @@ def test_unknown_incompatible_bit_is_named_from_the_feature_table(written):
     refused(written(image), 'UNSUPPORTED', 'time travel', 'zigzag')
 
 
+def test_feature_name_of_one_letter_is_told(written):
+    image = Image(header={'incompatible_features': 1 << 40}, extensions=[feature_names((0, 40, b'q'))])
+    refused(written(image), 'UNSUPPORTED', 'q (bit 40)')
+
+
 def test_feature_name_with_terminal_escapes_is_escaped(written):
     """A name out of an image must not reach the terminal as it is (probe checks every message for
     what is not printable)."""

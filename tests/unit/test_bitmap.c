@@ -92,6 +92,7 @@ static void each_rule_has_its_refusal(void **state)
     assert_int_equal(decode_with(TYPE_OFF, 0), QCOW2_E_CORRUPT);
     assert_int_equal(decode_with(TYPE_OFF, 2), QCOW2_E_CORRUPT);
     assert_int_equal(decode_with(GRANULARITY_OFF, 8), QCOW2_E_CORRUPT);
+    assert_int_equal(decode_with(GRANULARITY_OFF, 31), 0);
     assert_int_equal(decode_with(GRANULARITY_OFF, 32), QCOW2_E_CORRUPT);
     assert_int_equal(decode_with(GRANULARITY_OFF, 63), QCOW2_E_CORRUPT);
     assert_int_equal(decode_with(GRANULARITY_OFF, 255), QCOW2_E_CORRUPT);

@@ -155,6 +155,22 @@ static void unallocated_shows_and_zero_hides_the_parent(void **state)
     assert_string_equal(chain->shelf.format, "qcow2");
 }
 
+/* In one read, though the parent's clusters lie in one run. */
+static void what_a_layer_has_ends_the_parents_run(void **state)
+{
+    struct chain *chain = *state;
+    unsigned char bytes[4 * CLUSTER];
+
+    add(chain, "..D.", "parent", "qcow2");
+    add(chain, "DDDD", NULL, NULL);
+    assert_int_equal(open_chain(chain), 0);
+    assert_int_equal(qcow2_pread(chain->image, bytes, sizeof bytes, 0, NULL), sizeof bytes);
+    for (size_t i = 0; i < 4; i++) {
+        assert_memory_equal(bytes + i * CLUSTER, chain->samples[i == 2 ? 0 : 1].disk + i * CLUSTER,
+                            CLUSTER);
+    }
+}
+
 static void a_short_parent_ends_in_zeros_and_hides_a_longer_one_below(void **state)
 {
     struct chain *chain = *state;
@@ -391,6 +407,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CHAIN_TEST(unallocated_shows_and_zero_hides_the_parent),
+        CHAIN_TEST(what_a_layer_has_ends_the_parents_run),
         CHAIN_TEST(a_short_parent_ends_in_zeros_and_hides_a_longer_one_below),
         CHAIN_TEST(a_raw_parent_is_never_probed),
         CHAIN_TEST(a_parent_found_by_probing_gets_no_further_file),

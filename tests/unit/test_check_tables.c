@@ -45,10 +45,37 @@ static void every_table_is_counted_once_however_many_there_are(void **state)
     assert_int_equal(all.corruptions - one.corruptions, 2 * (TABLES - 1) + (l1_clusters - 1));
 }
 
+/* Neither the clusters of the file nor the tables pass the limit: together they do. */
+static void memory_for_clusters_and_tables_has_one_limit(void **state)
+{
+    const size_t clusters = (size_t)TABLES * PER_TABLE;
+    struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample sample;
+    char *layout = malloc(clusters + 1);
+    uint64_t for_clusters, for_tables;
+
+    (void)state;
+    assert_non_null(layout);
+    memset(layout, 'Z', clusters);
+    layout[clusters] = '\0';
+    sample_init(&sample, BITS, QCOW2_COMPRESSION_DEFLATE, layout, 0);
+    for_clusters = (sample.file_bytes >> BITS) * 4;
+    for_tables = (uint64_t)TABLES * 96;
+    image = sample_open(&source, &sample, NULL);
+    assert_int_equal(qcow2_check(image, for_clusters + for_tables, NULL, NULL, &result, NULL), 0);
+    assert_int_equal(qcow2_check(image, TABLES * 2 * 24, NULL, NULL, &result, NULL), QCOW2_E_LIMIT);
+    qcow2_close(image);
+    sample_deinit(&sample);
+    free(layout);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_table_is_counted_once_however_many_there_are),
+        cmocka_unit_test(memory_for_clusters_and_tables_has_one_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

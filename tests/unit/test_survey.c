@@ -201,6 +201,24 @@ static void no_data_is_read(void **state)
     qcow2_close(image);
 }
 
+/* The scratch memory of a thread: a cluster, and streams of two. */
+static void memory_of_a_thread_goes_with_the_cluster(void **state)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct qcow2_image *image;
+    struct sample_source source;
+    struct sample large;
+
+    (void)state;
+    sample_init(&large, 21, QCOW2_COMPRESSION_DEFLATE, ".", 0);
+    image = sample_open(&source, &large, NULL);
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(result.thread_memory_bytes > (uint64_t)3 << 21);
+    assert_true(result.thread_memory_bytes < (uint64_t)4 << 21);
+    qcow2_close(image);
+    sample_deinit(&large);
+}
+
 static void memory_has_a_limit(void **state)
 {
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
@@ -283,6 +301,7 @@ int main(void)
         cmocka_unit_test(the_state_of_a_snapshot_is_seen_by_its_wide_size),
         cmocka_unit_test(a_table_outside_the_file_is_an_anomaly_with_its_place),
         cmocka_unit_test(no_data_is_read),
+        cmocka_unit_test(memory_of_a_thread_goes_with_the_cluster),
         cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(a_read_that_fails_is_told_and_leaves_the_image_usable),
         cmocka_unit_test(what_has_no_such_tables_is_unsupported),

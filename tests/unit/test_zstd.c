@@ -230,6 +230,113 @@ static void window_memory_is_bounded(void **state)
     q2_decoder_deinit(&decoder);
 }
 
+enum { LARGE = 1 << 18, LARGE_ROOM = LARGE + (1 << 16) };
+
+/* What QEMU makes of one frame: the streaming decoder as it is, once over all of it. */
+static bool by_streaming(const unsigned char *in, size_t in_bytes, unsigned char *to, size_t room)
+{
+    ZSTD_DCtx *context = ZSTD_createDCtx();
+    ZSTD_outBuffer output = { to, room, 0 };
+    ZSTD_inBuffer input = { in, in_bytes, 0 };
+    size_t hint = 1, before;
+
+    assert_non_null(context);
+    do {
+        before = input.pos + output.pos;
+        hint = ZSTD_decompressStream(context, &output, &input);
+    } while (!ZSTD_isError(hint) && hint != 0 && output.pos < room &&
+             input.pos + output.pos != before);
+    ZSTD_freeDCtx(context);
+    return hint == 0 && output.pos == room;
+}
+
+/* A large cluster without content size, made of pieces of a few thousand bytes of noise, from here and there,
+ * in blocks that every window allows. How long it is. */
+static size_t pack_large(unsigned char *cluster, unsigned char *packed, unsigned seed,
+                         int window_log)
+{
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+    ZSTD_outBuffer to = { packed, LARGE_ROOM, 0 };
+    ZSTD_inBuffer in = { cluster, 0, 0 };
+    uint32_t noise = seed;
+
+    assert_non_null(context);
+    for (size_t i = 0, from = 0, left = 0; i < LARGE; i++, left--) {
+        noise = noise * 1664525 + 1013904223;
+        if (left == 0) {
+            from = (noise >> 8) % (1000 * seed);
+            left = 10 + (noise >> 16) % 900;
+        }
+        cluster[i] = (unsigned char)(i < 2000 * seed ? noise >> 24 : cluster[from++]);
+    }
+    ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 0);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, window_log);
+    while (in.size < LARGE) {
+        in.size += 1024;
+        assert_int_equal(
+            ZSTD_compressStream2(context, &to, &in, in.size < LARGE ? ZSTD_e_flush : ZSTD_e_end),
+            0);
+    }
+    ZSTD_freeCCtx(context);
+    return to.pos;
+}
+
+/* By the decoder; what it makes is what QEMU makes, in whose memory odd bytes may lie. True: it is good. */
+static bool decode_large(const unsigned char *packed, size_t n, const unsigned char *cluster)
+{
+    unsigned char *ours = malloc(LARGE), *theirs = malloc(LARGE);
+    struct q2_decoder decoder;
+    bool good;
+
+    assert_true(ours != NULL && theirs != NULL);
+    q2_decoder_init(&decoder);
+    good = q2_codec_decode(&decoder, QCOW2_COMPRESSION_ZSTD, packed, n, false, ours, LARGE) ==
+           Q2_CODEC_OK;
+    q2_decoder_deinit(&decoder);
+    if (good) {
+        assert_true(by_streaming(packed, n, theirs, LARGE));
+        assert_memory_equal(ours, theirs, LARGE);
+        assert_memory_equal(ours, cluster, LARGE);
+    }
+    free(ours);
+    free(theirs);
+    return good;
+}
+
+/* Nobody writes one, but damage to one byte makes it: then the window byte says 1 KiB, and matches go
+ * further back. */
+static void match_behind_the_window_is_bad(void **state)
+{
+    unsigned char *cluster = malloc(LARGE), *packed = malloc(LARGE_ROOM);
+
+    (void)state;
+    assert_true(cluster != NULL && packed != NULL);
+    for (unsigned seed = 1; seed <= 12; seed++) {
+        size_t n = pack_large(cluster, packed, seed, 18);
+
+        assert_true(decode_large(packed, n, cluster));
+        packed[5] = 0;
+        assert_false(decode_large(packed, n, cluster));
+    }
+    free(cluster);
+    free(packed);
+}
+
+static void window_smaller_than_the_cluster_is_fine(void **state)
+{
+    unsigned char *cluster = malloc(LARGE), *packed = malloc(LARGE_ROOM);
+
+    (void)state;
+    assert_true(cluster != NULL && packed != NULL);
+    for (int window_log = 10; window_log <= 18; window_log++) {
+        size_t n = pack_large(cluster, packed, 7, window_log);
+
+        assert_true(decode_large(packed, n, cluster));
+    }
+    free(cluster);
+    free(packed);
+}
+
 static void block_larger_than_its_window_is_bad(void **state)
 {
     /* No content size, a window of 1 KiB, one stored block of a cluster. */
@@ -290,6 +397,8 @@ int main(void)
         cmocka_unit_test(checksum_is_verified),
         cmocka_unit_test(window_above_128_mib_is_bad_unless_the_size_is_known),
         cmocka_unit_test(window_memory_is_bounded),
+        cmocka_unit_test(match_behind_the_window_is_bad),
+        cmocka_unit_test(window_smaller_than_the_cluster_is_fine),
         cmocka_unit_test(block_larger_than_its_window_is_bad),
         cmocka_unit_test(deflate_and_old_formats_are_bad),
         cmocka_unit_test(decoder_is_as_good_as_new_after_a_bad_frame),
