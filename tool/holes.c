@@ -2,10 +2,8 @@
 /* holes.c - which stored clusters lie in holes of the image file.
  * Knows extents and lseek(2); must not know how they are printed.
  *
- * QEMU counts the clusters with a refcount. Here they are counted by what refers to them: the
- * disk's own clusters and tables. That is the same number unless the image has snapshots, leaks or
- * compressed clusters; those are missing from the count, so that such an image is taken for
- * preallocated less readily than QEMU would. */
+ * QEMU counts the clusters with a refcount. Here they are counted by what refers to them, which is the
+ * same number unless the image has leaks or wrong refcounts. */
 #include "holes.h"
 
 #include <errno.h>
@@ -24,46 +22,14 @@ static uint64_t divide_up(uint64_t value, uint64_t by)
     return value / by + (value % by != 0);
 }
 
-/* Header, L1 table, refcount table, and the refcount blocks it takes to count the whole file. */
-static uint64_t count_fixed(const struct qcow2_info *info, uint64_t file_clusters)
+/* How many clusters of the file anything refers to. A walk that fails says none; the listing will fail at
+ * the same place and report it. */
+static uint64_t count_used(const struct qcow2_image *image)
 {
-    uint64_t counted_by_block = (uint64_t)info->cluster_size * 8 / info->refcount_bits;
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
 
-    return 1 + divide_up((uint64_t)info->l1_entries * 8, info->cluster_size) +
-           info->refcount_table_clusters + divide_up(file_clusters, counted_by_block);
-}
-
-/* Does the disk refer to at least `threshold` clusters of its own file, with `count` known before
- * the walk? A walk that fails says no; the listing will fail at the same place and report it. */
-static bool refers_to(struct qcow2_image *image, const struct qcow2_info *info, uint64_t file_bytes,
-                      uint64_t count, uint64_t threshold)
-{
-    uint64_t entry_bytes =
-        (info->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0 ? 16 : 8;
-    uint64_t table_maps = info->cluster_size / entry_bytes * info->cluster_size;
-    uint64_t next_table = 0; /* tables below are counted */
-    uint64_t cursor = 0;
-    struct qcow2_extent extent;
-
-    while (count < threshold && qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
-        uint64_t first = extent.offset / table_maps;
-        uint64_t last = (extent.offset + extent.length - 1) / table_maps;
-
-        if (extent.depth != 0 || extent.kind == QCOW2_EXTENT_HOLE) {
-            continue;
-        }
-        first = first < next_table ? next_table : first;
-        count += last + 1 - first;
-        next_table = last + 1;
-        /* What lies past the end of the file is not counted there either. */
-        if (extent.host_offset < file_bytes) {
-            uint64_t inside = file_bytes - extent.host_offset;
-
-            inside = inside < extent.length ? inside : extent.length;
-            count += divide_up(inside, info->cluster_size);
-        }
-    }
-    return count >= threshold;
+    return qcow2_survey(image, 0, &result, NULL) == 0 ? result.table_clusters + result.data_clusters
+                                                      : 0;
 }
 
 /* QEMU's rule: a tenth more clusters, and at least two more, than the file has room for. */
@@ -84,11 +50,11 @@ static bool is_preallocated(struct qcow2_image *image, int fd)
     real = (uint64_t)file.st_blocks * 512 / info.cluster_size;
     threshold = real * 10 / 9 > real + 2 ? real * 10 / 9 : real + 2;
     file_clusters = divide_up(file_bytes, info.cluster_size);
-    /* The file does not even have so many clusters: the normal case, and decided without a walk. */
+    /* The file does not even have so many clusters: the normal case, and decided without a look. */
     if (file_clusters < threshold) {
         return false;
     }
-    return refers_to(image, &info, file_bytes, count_fixed(&info, file_clusters), threshold);
+    return count_used(image) >= threshold;
 }
 
 /* A descriptor of the image file: that of the first byte of data which lies within it. -1 if there

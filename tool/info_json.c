@@ -69,7 +69,8 @@ static json_t *snapshot_list(const struct info_facts *facts, bool *failed)
 
         json_set(entry, "id", json_text(snapshot.id), failed);
         json_set(entry, "name", json_text(snapshot.name), failed);
-        json_set(entry, "vm-state-size", json_u64(snapshot.vm_state_size), failed);
+        /* A signed number in qemu-img, whatever the image says. */
+        json_set(entry, "vm-state-size", json_integer((json_int_t)snapshot.vm_state_size), failed);
         json_set(entry, "date-sec", json_u64(snapshot.date_seconds), failed);
         json_set(entry, "date-nsec", json_integer(snapshot.date_nanoseconds), failed);
         json_set(entry, "vm-clock-sec", json_u64(snapshot.vm_clock_nanoseconds / 1000000000),

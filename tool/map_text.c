@@ -56,6 +56,7 @@ int map_print_json(struct qcow2_image *image, uint64_t start, uint64_t end, stru
     int r;
 
     rows_begin(&walk, image, start, end);
+    walk.joins_compressed = true;
     while ((r = rows_next(&walk, &row, err)) > 0) {
         put_row(&row, before);
         before = ",\n";

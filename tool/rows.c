@@ -61,11 +61,12 @@ static int next_piece(struct row_walk *walk, struct row *piece_ret, struct qcow2
     return 1;
 }
 
-static bool continues(const struct row *row, const struct row *piece)
+static bool continues(const struct row_walk *walk, const struct row *row, const struct row *piece)
 {
     return row->depth == piece->depth && row->present == piece->present &&
            row->zero == piece->zero && row->data == piece->data &&
-           row->compressed == piece->compressed && row->has_offset == piece->has_offset &&
+           (row->compressed == piece->compressed || walk->joins_compressed) &&
+           row->has_offset == piece->has_offset &&
            (!row->has_offset || row->offset + row->length == piece->offset);
 }
 
@@ -79,7 +80,7 @@ int rows_next(struct row_walk *walk, struct row *row_ret, struct qcow2_error *er
     }
     walk->next.length = 0;
     while ((r = next_piece(walk, &walk->next, err)) > 0) {
-        if (!continues(&row, &walk->next)) {
+        if (!continues(walk, &row, &walk->next)) {
             break;
         }
         row.length += walk->next.length;

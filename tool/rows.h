@@ -26,7 +26,8 @@ struct row_walk {
     uint64_t cursor;
     uint64_t end;
     struct holes holes;
-    bool guesses; /* QEMU may take the image for preallocated, so holes has a say */
+    bool guesses;          /* QEMU may take the image for preallocated, so holes has a say */
+    bool joins_compressed; /* rows that differ in being compressed alone are one: nobody is told */
     struct layer_views layers;
     struct qcow2_extent extent; /* what is left of the last extent; length 0: nothing */
     struct row next;            /* read ahead; length 0: nothing */

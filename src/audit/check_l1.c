@@ -121,6 +121,9 @@ static int walk_snapshot_table(struct q2_check *check)
     uint64_t host_off = h->snapshots_off;
     int r;
 
+    if (h->snapshot_count == 0) {
+        return 0; /* open has looked at where none begin */
+    }
     if ((host_off & (check->cluster_bytes - 1)) != 0 || h->snapshot_count > Q2_MAX_SNAPSHOTS ||
         !q2_check_reachable(host_off, Q2_MAX_SNAPSHOT_TABLE_BYTES)) {
         return q2_error_set_at(check->err, QCOW2_E_CORRUPT, host_off,

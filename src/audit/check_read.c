@@ -10,14 +10,11 @@
 
 #include "base/checked.h"
 
-/* Where reads begin to fail in QEMU instead of giving zeros: 2^63 less the alignment it keeps free. */
-#define LARGEST_READ_END ((UINT64_C(1) << 63) - (UINT64_C(1) << 30))
-
 bool q2_check_reachable(uint64_t host_off, uint64_t n_bytes)
 {
     uint64_t end;
 
-    return q2_add_u64(host_off, n_bytes, &end) && end <= LARGEST_READ_END;
+    return q2_add_u64(host_off, n_bytes, &end) && end <= Q2_WINDOW_FAR_END;
 }
 
 uint64_t q2_check_existing(const struct q2_check *check, uint64_t host_off, uint64_t entries)

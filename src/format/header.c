@@ -160,7 +160,9 @@ static int decode_common_fields(const uint8_t *b, size_t n, struct q2_header *h,
         h->version = q2_load_be32(b + Q2_H_VERSION);
         if (h->version < 2 || h->version > 3) {
             return q2_error_set_at(err, QCOW2_E_UNSUPPORTED, Q2_H_VERSION,
-                                   "qcow version %lu is not supported; versions 1 to 3 are",
+                                   h->version == 1
+                                       ? "qcow version %lu where the format is said to be qcow2"
+                                       : "qcow version %lu is not supported; versions 1 to 3 are",
                                    (unsigned long)h->version);
         }
     }

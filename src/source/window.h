@@ -40,10 +40,13 @@ bool q2_identity_same(const struct q2_identity *a, const struct q2_identity *b);
  * With `endless` so does everything behind it. */
 void q2_window_set_clusters(struct q2_window *window, unsigned cluster_bits, bool endless);
 
-/* Whether [host_off, host_off + count) lies below the limit, and where off_t can say so. */
+/* Where QEMU's reads begin to fail, whatever the file: the largest offset less what it aligns requests to. */
+#define Q2_WINDOW_FAR_END ((UINT64_C(1) << 63) - (UINT64_C(1) << 30))
+
+/* Whether [host_off, host_off + count) lies below the limit, and where anything can be read. */
 static inline bool q2_window_below(uint64_t limit, uint64_t host_off, uint64_t count)
 {
-    limit = limit < INT64_MAX ? limit : INT64_MAX;
+    limit = limit < Q2_WINDOW_FAR_END ? limit : Q2_WINDOW_FAR_END;
     return count <= limit && host_off <= limit - count;
 }
 
