@@ -270,9 +270,11 @@ struct qcow2_options {
     /* Passphrases. NULL: encrypted images fail with QCOW2_E_KEY. */
     qcow2_key_fn *get_key;
     void *get_key_ctx;
-    /* The most PBKDF2 iterations that one key slot may ask for: an image chooses the number, so it
-     * must have a bound. 0: 33,554,432, some seconds. Slots beyond it are passed over; if none is left,
-     * QCOW2_E_LIMIT. */
+    /* The work that trying a passphrase on all key slots of a LUKS header may take, in iterations of
+     * PBKDF2: an image chooses their number, so it must have a bound. Each counts once for every digest
+     * of its hash that the key is long, and four times that for all hashes but SHA-1 and SHA-256. 0:
+     * 167,772,160, up to half a minute. Slots that would take more than is left are passed over; if the
+     * passphrase fits no other, QCOW2_E_LIMIT. */
     uint64_t max_key_iterations;
 };
 #define QCOW2_OPTIONS_INIT                                                                         \

@@ -26,12 +26,12 @@ enum {
     Q2_LUKS_MAX_MATERIAL_BYTES = 256000,
     /* What cryptsetup takes from a key file at most; hashing it costs nothing beside the rest. */
     Q2_LUKS_MAX_PASSPHRASE_BYTES = 8 * 1024 * 1024,
-    /* A default for q2_luks_unlock's limit. QEMU aims at two seconds of its own time, which came to
-     * 8 million iterations of SHA-256 on a fast processor; this leaves four times that. An iteration
-     * of SHA-256 took 90 ns there and a key of 64 bytes needs two for each count: six seconds for a
-     * slot at the limit. With the slowest hash (RIPEMD-160, 700 ns, four for each count) it is a
-     * minute and a half, and there are eight slots: for images of strangers, set a lower limit. */
-    Q2_LUKS_DEFAULT_MAX_ITERATIONS = 32 * 1024 * 1024
+    /* A default for q2_luks_unlock's limit. QEMU aims at two seconds of its own time for a slot, which
+     * came to 8 million iterations of SHA-256 on a fast processor, for a key of two digests: eight
+     * slots of that, and the digests of eight master keys, are below this. An iteration took 90 ns
+     * there, so all that an image may ask for is a quarter of a minute; with the slowest hash
+     * (RIPEMD-160, 700 ns) half a minute. */
+    Q2_LUKS_DEFAULT_MAX_WORK = 160 * 1024 * 1024
 };
 
 struct q2_luks_slot {
@@ -76,17 +76,21 @@ typedef int q2_luks_read_material(void *ctx, uint8_t *buf, size_t count, uint64_
 /* Tries the passphrase on each active slot in turn; the first that fits gives the cipher for the
  * image's data. Nothing of the passphrase or the keys is left in memory but inside that cipher.
  *
- * max_iterations bounds each of the header's iteration counts (0: Q2_LUKS_DEFAULT_MAX_ITERATIONS).
- * The work is at most, for each active slot, that many times one hash for each digest in a key and
- * one more. A slot over the limit is passed over, so that it cannot keep the others from being
- * opened.
+ * max_work bounds what all slots together may take (0: Q2_LUKS_DEFAULT_MAX_WORK), as q2_luks_slot_work
+ * counts it. A slot that would take more than is left is passed over, so that it cannot keep the others
+ * from being opened.
  *
- * QCOW2_E_KEY: the passphrase fits no slot, or none is active. QCOW2_E_LIMIT: the count of the master
- * key, or of a slot while no other fits, is over max_iterations. QCOW2_E_UNSUPPORTED: no crypto
+ * QCOW2_E_KEY: the passphrase fits no slot, or none is active. QCOW2_E_LIMIT: it fits none that was tried, and
+ * one would have taken more than max_work left. QCOW2_E_UNSUPPORTED: no crypto
  * library, or it lacks the cipher or hash. QCOW2_E_ARGUMENT: the passphrase is longer than
  * Q2_LUKS_MAX_PASSPHRASE_BYTES. QCOW2_E_NOMEM, and whatever the callback returns. */
 int q2_luks_unlock(const struct q2_luks_header *header, const void *passphrase,
                    size_t passphrase_bytes, q2_luks_read_material *read_material, void *ctx,
-                   uint32_t max_iterations, struct q2_cipher **cipher_ret, struct qcow2_error *err);
+                   uint64_t max_work, struct q2_cipher **cipher_ret, struct qcow2_error *err);
+
+/* What trying a passphrase on a slot takes, the digest of the master key included: iterations of PBKDF2, each
+ * counted once for every digest that the key is long, and four times that for all hashes but SHA-1 and
+ * SHA-256, which are so much quicker. */
+uint64_t q2_luks_slot_work(const struct q2_luks_header *header, const struct q2_luks_slot *slot);
 
 #endif

@@ -101,32 +101,37 @@ static int no_slot_fits(unsigned n_active, struct qcow2_error *err)
                         n_active == 1 ? "slot" : "slots");
 }
 
-static int over_limit(const char *what, uint32_t iterations, uint32_t max_iterations,
-                      struct qcow2_error *err)
+/* No sum of these wraps: 2^32 iterations of at most four digests, four times. */
+static uint64_t work_of(enum q2_hash hash, size_t key_bytes, uint32_t iterations)
 {
-    return q2_error_set(err, QCOW2_E_LIMIT,
-                        "%s asks for %lu iterations, over the limit of %lu LUKS iterations", what,
-                        (unsigned long)iterations, (unsigned long)max_iterations);
+    const size_t digest_bytes = q2_hash_digest_bytes(hash);
+    const uint64_t digests = (key_bytes + digest_bytes - 1) / digest_bytes;
+
+    return iterations * digests * (hash == Q2_HASH_SHA1 || hash == Q2_HASH_SHA256 ? 1 : 4);
+}
+
+uint64_t q2_luks_slot_work(const struct q2_luks_header *header, const struct q2_luks_slot *slot)
+{
+    return work_of(header->hash, header->key_bytes, slot->iterations) +
+           work_of(header->hash, Q2_LUKS_DIGEST_BYTES, header->digest_iterations);
 }
 
 int q2_luks_unlock(const struct q2_luks_header *header, const void *passphrase,
                    size_t passphrase_bytes, q2_luks_read_material *read_material, void *ctx,
-                   uint32_t max_iterations, struct q2_cipher **cipher_ret, struct qcow2_error *err)
+                   uint64_t max_work, struct q2_cipher **cipher_ret, struct qcow2_error *err)
 {
     struct attempt *a;
     unsigned n_active = 0;
-    uint32_t passed_over = 0; /* the count of a slot over the limit; such a count is never 0 */
+    uint64_t left, passed_over = 0; /* the work of a slot that was; such work is never 0 */
     int r = 0;
 
-    if (max_iterations == 0) {
-        max_iterations = Q2_LUKS_DEFAULT_MAX_ITERATIONS;
+    if (max_work == 0) {
+        max_work = Q2_LUKS_DEFAULT_MAX_WORK;
     }
+    left = max_work;
     if (passphrase_bytes > Q2_LUKS_MAX_PASSPHRASE_BYTES) {
         return q2_error_set(err, QCOW2_E_ARGUMENT, "the passphrase is longer than %d bytes",
                             Q2_LUKS_MAX_PASSPHRASE_BYTES);
-    }
-    if (header->digest_iterations > max_iterations) {
-        return over_limit("the LUKS master key", header->digest_iterations, max_iterations, err);
     }
     a = malloc(sizeof *a);
     if (a == NULL) {
@@ -136,21 +141,26 @@ int q2_luks_unlock(const struct q2_luks_header *header, const void *passphrase,
     r = probe_cipher(header, err);
     for (unsigned i = 0; r == 0 && i < Q2_LUKS_SLOTS; i++) {
         const struct q2_luks_slot *slot = &header->slots[i];
+        const uint64_t work = slot->active ? q2_luks_slot_work(header, slot) : 0;
 
         if (!slot->active) {
             continue;
         }
         n_active++;
-        if (slot->iterations > max_iterations) {
-            passed_over = slot->iterations;
+        if (work > left) {
+            passed_over = work;
             continue;
         }
+        left -= work;
         r = try_slot(header, slot, passphrase, passphrase_bytes, read_material, ctx, a, err);
     }
     if (r == 1) {
         r = q2_cipher_create(&header->method, a->master_key, header->key_bytes, cipher_ret, err);
     } else if (r == 0 && passed_over != 0) {
-        r = over_limit("a LUKS key slot", passed_over, max_iterations, err);
+        r = q2_error_set(err, QCOW2_E_LIMIT,
+                         "a LUKS key slot takes work of %llu iterations, over the limit of %llu "
+                         "for all slots",
+                         (unsigned long long)passed_over, (unsigned long long)max_work);
     } else if (r == 0) {
         r = no_slot_fits(n_active, err);
     }

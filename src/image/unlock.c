@@ -88,8 +88,8 @@ static int read_material(void *ctx, uint8_t *buf, size_t count, uint64_t off,
     return q2_window_read(&layer->file, buf, count, host_off, "LUKS key material", err);
 }
 
-static int make_cipher(struct q2_layer *layer, const char *key, size_t key_bytes,
-                       uint64_t max_iterations, struct qcow2_error *err)
+static int make_cipher(struct q2_layer *layer, const char *key, size_t key_bytes, uint64_t max_work,
+                       struct qcow2_error *err)
 {
     struct q2_luks_header header;
     int r;
@@ -100,8 +100,8 @@ static int make_cipher(struct q2_layer *layer, const char *key, size_t key_bytes
     if ((r = load_luks_header(layer, &header, err)) < 0) {
         return r;
     }
-    return q2_luks_unlock(&header, key, key_bytes, read_material, layer,
-                          (uint32_t)q2_min_u64(max_iterations, UINT32_MAX), &layer->cipher, err);
+    return q2_luks_unlock(&header, key, key_bytes, read_material, layer, max_work, &layer->cipher,
+                          err);
 }
 
 int qcow2_get_luks_info(const struct qcow2_image *image, int depth,

@@ -77,7 +77,7 @@ static void write_slot(struct region *region, const struct maker *maker, unsigne
     maker_write_slot(maker, key, index, passphrase, 10 + index, region->bytes);
 }
 
-static int unlock(struct region *region, const char *passphrase, uint32_t max_iterations,
+static int unlock(struct region *region, const char *passphrase, uint64_t max_work,
                   struct q2_cipher **cipher_ret, struct qcow2_error *err)
 {
     struct q2_luks_header header;
@@ -87,17 +87,17 @@ static int unlock(struct region *region, const char *passphrase, uint32_t max_it
     }
     *cipher_ret = NULL;
     region->n_reads = 0;
-    return q2_luks_unlock(&header, passphrase, strlen(passphrase), read_region, region,
-                          max_iterations, cipher_ret, err);
+    return q2_luks_unlock(&header, passphrase, strlen(passphrase), read_region, region, max_work,
+                          cipher_ret, err);
 }
 
-static void expect_refusal(struct region *region, const char *passphrase, uint32_t max_iterations,
+static void expect_refusal(struct region *region, const char *passphrase, uint64_t max_work,
                            int code, const char *part_of_message)
 {
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct q2_cipher *cipher;
 
-    assert_int_equal(unlock(region, passphrase, max_iterations, &cipher, &err), code);
+    assert_int_equal(unlock(region, passphrase, max_work, &cipher, &err), code);
     assert_null(cipher);
     if (part_of_message != NULL) {
         assert_int_equal(err.code, code);
@@ -226,6 +226,7 @@ static void passphrase_beyond_the_bound_is_an_argument_error(void **state)
     free(region);
 }
 
+/* A key of two digests of SHA-256 and the 5 iterations of the master key: 2 * 10 + 5 for slot 0. */
 static void iterations_of_the_master_key_are_bounded(void **state)
 {
     struct region *region = make_region(&aes_xts);
@@ -233,10 +234,11 @@ static void iterations_of_the_master_key_are_bounded(void **state)
     (void)state;
     write_slot(region, &aes_xts, 0, "secret");
     maker_store_be32(region->bytes + 164, 0xffffffff);
-    expect_refusal(region, "secret", 0, QCOW2_E_LIMIT, "limit of 33554432");
+    expect_refusal(
+        region, "secret", 0, QCOW2_E_LIMIT,
+        "takes work of 4294967315 iterations, over the limit of 167772160 for all slots");
     maker_store_be32(region->bytes + 164, 1001);
-    expect_refusal(region, "secret", 1000, QCOW2_E_LIMIT,
-                   "master key asks for 1001 iterations, over the limit of 1000");
+    expect_refusal(region, "secret", 1020, QCOW2_E_LIMIT, "takes work of 1021 iterations");
     assert_int_equal(region->n_reads, 0);
     free(region);
 }
@@ -250,8 +252,7 @@ static void a_slot_over_the_limit_does_not_block_the_others(void **state)
     write_slot(region, &aes_xts, 1, "modest");
     maker_store_be32(region->bytes + 208 + 4, 0xffffffff);
     expect_opens(region, &aes_xts, "modest");
-    expect_refusal(region, "greedy", 0, QCOW2_E_LIMIT,
-                   "key slot asks for 4294967295 iterations, over the limit of 33554432");
+    expect_refusal(region, "greedy", 0, QCOW2_E_LIMIT, "takes work of 8589934595 iterations");
     free(region);
 }
 
@@ -260,20 +261,52 @@ static void the_limit_itself_is_allowed(void **state)
     struct region *region = make_region(&aes_xts);
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct q2_cipher *cipher;
-    uint8_t key[64];
 
     (void)state;
-    write_slot(region, &aes_xts, 0, "secret"); /* 10 iterations */
-    expect_refusal(region, "secret", 9, QCOW2_E_LIMIT, "asks for 10 iterations");
-    assert_int_equal(unlock(region, "secret", 10, &cipher, &err), 0);
-    q2_cipher_destroy(cipher);
-    fill_master_key(key);
-    maker_write_header(&aes_xts, key, 20, region->bytes);
     write_slot(region, &aes_xts, 0, "secret");
-    expect_refusal(region, "secret", 19, QCOW2_E_LIMIT, "asks for 20 iterations");
-    assert_int_equal(unlock(region, "secret", 20, &cipher, &err), 0);
+    expect_refusal(region, "secret", 24, QCOW2_E_LIMIT, "takes work of 25 iterations");
+    assert_int_equal(unlock(region, "secret", 25, &cipher, &err), 0);
     q2_cipher_destroy(cipher);
     free(region);
+}
+
+/* Eight slots just below it would take eight times as long. */
+static void all_slots_share_one_limit(void **state)
+{
+    struct region *region = make_region(&aes_xts);
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct q2_cipher *cipher;
+
+    (void)state;
+    write_slot(region, &aes_xts, 0, "first");
+    write_slot(region, &aes_xts, 1, "second"); /* 2 * 11 + 5 */
+    expect_refusal(region, "second", 25 + 26, QCOW2_E_LIMIT, "takes work of 27 iterations");
+    assert_int_equal(unlock(region, "second", 25 + 27, &cipher, &err), 0);
+    q2_cipher_destroy(cipher);
+    expect_refusal(region, "third", 25 + 27, QCOW2_E_KEY, "wrong passphrase");
+    free(region);
+}
+
+static void work_goes_by_the_length_of_the_key_and_the_hash(void **state)
+{
+    /* Of variants[]: digests in the key, and in what is kept of the master key's digest; and times 4. */
+    static const struct {
+        unsigned variant, key_digests, digest_digests, times;
+    } wanted[] = { { 0, 2, 1, 1 }, { 1, 2, 1, 1 }, { 2, 1, 1, 4 }, { 3, 1, 1, 4 },
+                   { 5, 1, 2, 4 }, { 6, 2, 1, 4 }, { 7, 1, 1, 4 } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        struct region *region = make_region(&variants[wanted[i].variant]);
+        const struct q2_luks_slot slot = { .active = true, .iterations = 100 };
+        struct q2_luks_header header;
+
+        assert_int_equal(q2_luks_decode(region->bytes, sizeof region->bytes, &header, NULL), 0);
+        assert_int_equal(q2_luks_slot_work(&header, &slot),
+                         (100 * wanted[i].key_digests + 5 * wanted[i].digest_digests) *
+                             wanted[i].times);
+        free(region);
+    }
 }
 
 static void a_failed_read_is_handed_on(void **state)
@@ -329,6 +362,8 @@ int main(void)
         cmocka_unit_test(iterations_of_the_master_key_are_bounded),
         cmocka_unit_test(a_slot_over_the_limit_does_not_block_the_others),
         cmocka_unit_test(the_limit_itself_is_allowed),
+        cmocka_unit_test(all_slots_share_one_limit),
+        cmocka_unit_test(work_goes_by_the_length_of_the_key_and_the_hash),
         cmocka_unit_test(a_failed_read_is_handed_on),
         cmocka_unit_test(damaged_key_material_opens_nothing),
         cmocka_unit_test(a_cipher_the_library_lacks_is_reported_before_any_work),
