@@ -368,15 +368,17 @@ static void publish(struct q2_cache *cache, uint32_t number, struct q2_cache_key
     if (find(cache, key, &there)) {
         atomic_store_explicit(&slot->place, UINT64_MAX, memory_order_relaxed);
         atomic_store_explicit(&slot->owner, UINT64_MAX, memory_order_relaxed);
-        atomic_store_explicit(&slot->chain, cache->free_slots, memory_order_relaxed);
+        atomic_store_explicit(&slot->chain, cache->free_slots, memory_order_release);
         cache->free_slots = number;
         return;
     }
     atomic_store_explicit(&slot->place, key.place, memory_order_relaxed);
     atomic_store_explicit(&slot->owner, key.owner, memory_order_relaxed);
     atomic_store_explicit(&slot->popular, false, memory_order_relaxed);
+    /* Released, since a reader that came by the slot's last block may go on from here: what it gets to
+     * has been made by another thread. */
     atomic_store_explicit(&slot->chain, atomic_load_explicit(bucket, memory_order_relaxed),
-                          memory_order_relaxed);
+                          memory_order_release);
     atomic_store_explicit(&slot->sequence,
                           atomic_load_explicit(&slot->sequence, memory_order_relaxed) + 1,
                           memory_order_release);
