@@ -7,13 +7,16 @@
  * the cluster ends; nearly all do. So: libdeflate first, and zlib decides
  * whatever libdeflate does not take.
  *
- * libdeflate also takes a few streams that zlib refuses (symbols that RFC 1951
- * reserves, some incomplete codes). No encoder writes them; damage can make
- * them. An undamaged stream ends within the last sector that its descriptor
- * names, so one that ends elsewhere is put before zlib as well; and so is one
- * whose first block has such symbols in its code. What then is left takes damage
- * in a few bits of a later block, or of the lengths of a code. */
+ * libdeflate also takes a few streams that zlib refuses: with symbols that RFC
+ * 1951 reserves, or with bits that are no symbol. No encoder writes them; damage
+ * can make them. So what a first block says of its code is looked at, and a
+ * stream is zlib's to judge if that may mean two things. An undamaged stream
+ * ends within the last sector that its descriptor names: one that ends elsewhere
+ * is put before zlib as well. What is left takes damage in the head of a later
+ * block. */
 #include "codec/codec.h"
+
+#include "codec/deflate_head.h"
 
 #include <stdlib.h>
 
@@ -66,27 +69,12 @@ static enum q2_codec_result decode_slow(struct q2_decoder *decoder, const void *
                                                                              : Q2_CODEC_BAD;
 }
 
-/* Whether the code of the first block has none of the symbols that RFC 1951 reserves: 286 and 287 of
- * lengths, 30 and 31 of distances. The fixed code has them; of others the header says how many symbols
- * they have (sections 3.2.6 and 3.2.7). Blocks with the fixed code are a few hundred bytes, if an encoder
- * has the choice, so it does not matter who decodes them. */
-static bool has_no_reserved_symbols(const uint8_t *in, size_t in_bytes)
-{
-    enum { FIXED = 1, DYNAMIC = 2, LENGTHS_OVER_257 = 286 - 257, DISTANCES_OVER_1 = 30 - 1 };
-    unsigned type = in[0] >> 1 & 3;
-
-    if (type == DYNAMIC) {
-        return in_bytes > 1 && in[0] >> 3 <= LENGTHS_OVER_257 && (in[1] & 31) <= DISTANCES_OVER_1;
-    }
-    return type != FIXED;
-}
-
 enum q2_codec_result q2_deflate_decode(struct q2_decoder *decoder, const void *in, size_t in_bytes,
                                        bool cut, void *out, size_t out_bytes)
 {
     size_t used = 0, made = 0;
 
-    if (in_bytes == 0 || !has_no_reserved_symbols(in, in_bytes)) {
+    if (!q2_deflate_head_is_plain(in, in_bytes)) {
         return decode_slow(decoder, in, in_bytes, cut, out, out_bytes);
     }
     if (decoder->deflate == NULL) {

@@ -233,6 +233,16 @@ static void reserved_length_is_bad_in_the_fixed_code(void **state)
     (void)fill_data(state);
 }
 
+/* What a block says of its code, and what it uses of that. */
+struct look {
+    unsigned lengths,
+        distances;     /* symbols for literals and lengths (286 to 288), and for distances */
+    unsigned used;     /* distances that have a code, of one bit: 2, or 1; the rest has none */
+    unsigned beyond;   /* of so many more, 0 or 10 and more, it says that they have none */
+    unsigned bit;      /* for the distance: 0 is 1, and 1 is 2, if there are two */
+    bool meta_is_open; /* the code of the lengths leaves something open */
+};
+
 /* A run of n symbols that have no code, 0 or more than 10, in the code that dynamic_block makes for lengths. */
 static void put_absent(size_t *at, unsigned n)
 {
@@ -242,20 +252,18 @@ static void put_absent(size_t *at, unsigned n)
     }
 }
 
-/* The same cluster in a block with a code of its own, which has so many symbols for literals and lengths
- * (286 to 288) and for distances, all behind the needed ones without a code; and says of `beyond` more than
- * there are that they have none, too. */
-static size_t dynamic_block(unsigned lengths, unsigned distances, unsigned beyond)
+/* The same cluster in a block with a code of its own, all but the needed symbols being without one. */
+static size_t dynamic_block(struct look look)
 {
     /* How long the codes of lengths are, in the order of RFC 1951: "no code" 11 to 138 times has 0, once
      * 10; "1 bit" has 110, "2 bits" 111. */
-    static const unsigned char code[18] = { [2] = 1, [3] = 2, [15] = 3, [17] = 3 };
+    const unsigned char code[18] = { [2] = 1, [3] = 2, [15] = 3, [17] = look.meta_is_open ? 4 : 3 };
     size_t at = 0;
 
     memset(stream, 0, sizeof stream);
     put_bits(&at, 1 | 2 << 1, 3);
-    put_bits(&at, lengths - 257, 5);
-    put_bits(&at, distances - 1, 5);
+    put_bits(&at, look.lengths - 257, 5);
+    put_bits(&at, look.distances - 1, 5);
     put_bits(&at, sizeof code - 4, 4);
     for (size_t i = 0; i < sizeof code; i++) {
         put_bits(&at, code[i], 3);
@@ -266,18 +274,21 @@ static size_t dynamic_block(unsigned lengths, unsigned distances, unsigned beyon
     put_code(&at, 7, 3); /* the end of the block: 11 */
     put_absent(&at, 285 - 257);
     put_code(&at, 6, 3); /* 258 bytes: 0 */
-    for (unsigned i = 286; i < lengths; i++) {
+    for (unsigned i = 286; i < look.lengths; i++) {
         put_code(&at, 2, 2);
     }
-    put_code(&at, 6, 3); /* distance 1: 0, distance 2: 1 */
-    put_code(&at, 6, 3);
-    put_absent(&at, distances - 2 + beyond);
+    for (unsigned i = 0; i < look.used; i++) {
+        put_code(&at, 6, 3);
+    }
+    put_absent(&at, look.distances - look.used + look.beyond);
 
     put_code(&at, 2, 2);
+    put_code(&at, 2, 2);
     for (int i = 0; i < 15; i++) {
-        put_code(&at, 0, 2);
+        put_code(&at, 0, 1);
+        put_code(&at, look.bit, 1);
     }
-    for (int i = 0; i < 225; i++) {
+    for (int i = 0; i < 224; i++) {
         put_code(&at, 2, 2);
     }
     put_code(&at, 3, 2);
@@ -288,22 +299,51 @@ static size_t dynamic_block(unsigned lengths, unsigned distances, unsigned beyon
 static void code_with_room_for_reserved_symbols_is_bad(void **state)
 {
     memset(data, 'x', CLUSTER);
-    check(dynamic_block(286, 2, 0), false, Q2_CODEC_OK);
-    check(dynamic_block(287, 2, 0), false, Q2_CODEC_BAD);
-    check(dynamic_block(288, 2, 0), false, Q2_CODEC_BAD);
-    check(dynamic_block(286, 30, 0), false, Q2_CODEC_OK);
-    check(dynamic_block(286, 31, 0), false, Q2_CODEC_BAD);
-    check(dynamic_block(286, 32, 0), false, Q2_CODEC_BAD);
+    check(dynamic_block((struct look){ 286, 2, .used = 2 }), false, Q2_CODEC_OK);
+    check(dynamic_block((struct look){ 287, 2, .used = 2 }), false, Q2_CODEC_BAD);
+    check(dynamic_block((struct look){ 288, 2, .used = 2 }), false, Q2_CODEC_BAD);
+    check(dynamic_block((struct look){ 286, 30, .used = 2 }), false, Q2_CODEC_OK);
+    check(dynamic_block((struct look){ 286, 31, .used = 2 }), false, Q2_CODEC_BAD);
+    check(dynamic_block((struct look){ 286, 32, .used = 2 }), false, Q2_CODEC_BAD);
     (void)fill_data(state);
 }
 
-/* Which only libdeflate takes, some versions of it. What an encoder wrote ends in its last sector, so behind a
- * stream that does not, zlib has the word. */
-static void code_that_says_too_much_is_bad_if_a_sector_is_left(void **state)
+/* A code of one symbol takes a bit, of which the other value is no code. */
+static void bits_that_are_no_code_are_bad(void **state)
 {
     memset(data, 'x', CLUSTER);
-    check(dynamic_block(286, 13, 0) + 512, false, Q2_CODEC_OK);
-    check(dynamic_block(286, 3, 10) + 512, false, Q2_CODEC_BAD);
+    check(dynamic_block((struct look){ 286, 2, .used = 2, .bit = 1 }), false, Q2_CODEC_OK);
+    check(dynamic_block((struct look){ 286, 1, .used = 1, .bit = 0 }), false, Q2_CODEC_OK);
+    check(dynamic_block((struct look){ 286, 1, .used = 1, .bit = 1 }), false, Q2_CODEC_BAD);
+    check(dynamic_block((struct look){ 286, 12, .used = 1, .bit = 1 }), false, Q2_CODEC_BAD);
+    (void)fill_data(state);
+}
+
+/* Which only libdeflate takes, some versions of it. */
+static void code_that_says_too_much_or_too_little_of_itself_is_bad(void **state)
+{
+    memset(data, 'x', CLUSTER);
+    check(dynamic_block((struct look){ 286, 13, .used = 2 }), false, Q2_CODEC_OK);
+    check(dynamic_block((struct look){ 286, 3, .used = 2, .beyond = 10 }), false, Q2_CODEC_BAD);
+    check(dynamic_block((struct look){ 286, 2, .used = 2, .meta_is_open = true }), false,
+          Q2_CODEC_BAD);
+    (void)fill_data(state);
+}
+
+/* Behind a first block that is sound, libdeflate has the word, if the stream ends in its last sector, as what
+ * an encoder wrote does; else zlib. */
+static void damage_in_a_later_block_is_bad_if_a_sector_is_left(void **state)
+{
+    const struct look damaged = { 286, 3, .used = 2, .beyond = 10 };
+    unsigned char second[600];
+    size_t n = dynamic_block(damaged);
+
+    assert_true(n <= sizeof second);
+    memcpy(second, stream, n);
+    memset(data, 'x', CLUSTER);
+    memmove(stream + 5, second, n);
+    (void)stored(0, 0, false);
+    check(5 + n + 512, false, Q2_CODEC_BAD);
     (void)fill_data(state);
 }
 
@@ -353,7 +393,9 @@ int main(void)
         cmocka_unit_test(wrapped_streams_are_bad),
         cmocka_unit_test(reserved_length_is_bad_in_the_fixed_code),
         cmocka_unit_test(code_with_room_for_reserved_symbols_is_bad),
-        cmocka_unit_test(code_that_says_too_much_is_bad_if_a_sector_is_left),
+        cmocka_unit_test(bits_that_are_no_code_are_bad),
+        cmocka_unit_test(code_that_says_too_much_or_too_little_of_itself_is_bad),
+        cmocka_unit_test(damage_in_a_later_block_is_bad_if_a_sector_is_left),
         cmocka_unit_test(decoder_is_as_good_as_new_after_a_bad_stream),
         cmocka_unit_test(decoder_never_used_is_deinited),
     };
