@@ -136,6 +136,11 @@ def test_one_cluster_used_twice_is_a_corruption(patient):
     assert counts(p.check()) == (0, 1, 1)
 
 
+def test_no_snapshots_may_begin_anywhere(patient):
+    p = patient(cluster_size=512)
+    assert counts(p.put(64, (1 << 63) - 512).check()) == (0, 0, 0)
+
+
 def test_stream_over_two_clusters_overflows_the_refcounts_of_both(patient):
     p = patient(refcount_bits=1)
     data_off = p.get(p.used('l2')) & (1 << 56) - 512

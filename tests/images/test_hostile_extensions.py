@@ -135,6 +135,15 @@ def test_names_end_at_an_embedded_nul(written):
     assert (info['backing_file'], info['backing_format'], info['data_file']) == ('ba', 'ra', 'da')
 
 
+def test_backing_name_that_begins_with_a_nul_is_none(written):
+    image = Image(l2={0: Normal(b'data')}, backing_file=b'\0base',
+                  extensions=[Extension(EXT_BACKING_FORMAT, b'\0raw')])
+    path = written(image)
+    assert probe(path, reads=[(0, 4)]).reads == [b'data']
+    info = probe(path, flags=['--metadata-only', '--info']).info
+    assert info['backing_file'] is None and info['backing_format'] is None
+
+
 def test_data_file_name_without_the_feature_bit_is_only_a_name(written):
     """Ignored when reading."""
     image = Image(l2={0: Normal(b'data')}, extensions=[Extension(EXT_DATA_FILE, b'/etc/passwd')])

@@ -85,6 +85,19 @@ def test_json_of_luks_image_equals_qemu_img(tmp_path, mode, generator, hash_name
     assert ours['format-specific']['data']['encrypt']['hash-alg'] == hash_name
 
 
+def test_json_of_an_absurd_state_is_the_number_of_qemu_img(tmp_path):
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M')
+    toolrun.qemu_img('snapshot', '-c', 'one', path)
+    with open(path, 'r+b') as file:
+        file.seek(64)
+        table = int.from_bytes(file.read(8), 'big')
+        file.seek(table + 40)
+        file.write(((1 << 64) - 8).to_bytes(8, 'big'))
+    ours = info_without_ours(path)
+    assert ours['snapshots'] == toolrun.qemu_json('info', '--output=json', path)['snapshots']
+    assert ours['snapshots'][0]['vm-state-size'] == -8
+
+
 def flip_feature(path, offset, bit):
     with open(path, 'r+b') as file:
         file.seek(offset)

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import toolrun
+from chainrun import encrypted, opened
 from conftest import COMPRESSED, NAMES, PLAIN
 
 
@@ -25,6 +26,39 @@ def test_json_of_a_file_cut_short_equals_qemu_img(tmp_path, options, length):
     os.truncate(path, length)
     assert toolrun.tool_json('map', '--output=json', path) == \
         toolrun.qemu_json('map', '--output=json', path)
+
+
+def snapshot(path):
+    toolrun.qemu_img('snapshot', '-c', 'one', path)
+
+
+def bitmaps(path):
+    for name in ('one', 'two', 'three'):
+        toolrun.qemu_img('bitmap', '--add', path, name)
+
+
+@pytest.mark.parametrize('more', [None, snapshot, bitmaps])
+def test_holes_of_the_file_count_against_all_that_is_referred_to(tmp_path, more):
+    """Whether QEMU takes an image for preallocated follows from its refcounts: of compressed clusters,
+    snapshots and bitmaps, too."""
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M', 'write -P 245 661532 131072',
+                          'write -c -P 157 458752 65536', 'write -P 3 100k 1000')
+    if more:
+        more(path)
+        toolrun.qemu_io(path, 'write -P 9 300k 5000')
+    theirs = toolrun.qemu_json('map', '--output=json', path)
+    assert toolrun.tool_json('map', '--output=json', path) == theirs
+    assert any(row['data'] and row['zero'] for row in theirs)
+
+
+def test_compressed_clusters_among_encrypted_ones_are_no_rows_of_their_own(tmp_path):
+    """Neither has a place to be told, so in JSON there is nothing between them."""
+    path = tmp_path / 'image.qcow2'
+    key = encrypted(path, '1M', 'write -c -P 1 0 64k', 'write -P 2 64k 64k')
+    theirs = toolrun.qemu_json('map', '--output=json', '--object', f'secret,id=key,file={key}', '--image-opts',
+                               opened(path))
+    assert toolrun.tool_json('map', '--output=json', '--key-file', key, path) == theirs
+    assert len(theirs) == 2
 
 
 RANGES = [('0', '1'), ('1', '1000000'), ('300k', '1M'), ('1000', '3000'), ('0', '0'), ('3M', '0'),

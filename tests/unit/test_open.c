@@ -306,9 +306,38 @@ static void a_key_that_cannot_be_had_is_a_key_error_unless_the_callback_says_why
     sample_store(sample.file + 32, QCOW2_ENCRYPTION_NONE, 4);
 }
 
+/* Where QEMU cannot read, whatever the file, and so not with zeros for what is missing. */
+static void table_at_the_end_of_all_offsets_is_truncated_even_with_zeros_past_the_end(void **state)
+{
+    static const struct {
+        uint64_t l1_off;
+        int wanted;
+    } cases[] = { { (UINT64_C(1) << 63) - (UINT64_C(1) << 30), QCOW2_E_TRUNCATED },
+                  { (UINT64_C(1) << 63) - 4096, QCOW2_E_TRUNCATED },
+                  { (UINT64_C(1) << 63) - (UINT64_C(1) << 30) - 4096, 0 } };
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct sample far;
+
+    (void)state;
+    options.flags = QCOW2_OPEN_ZEROS_PAST_END;
+    sample_init(&far, 12, QCOW2_COMPRESSION_DEFLATE, "D", 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sample_source source;
+        struct qcow2_image *image;
+
+        sample_store(far.file + 40, cases[i].l1_off, 8);
+        sample_source_init(&source, far.file, far.file_bytes);
+        assert_int_equal(qcow2_open_source(&source.source, &options, &image, NULL),
+                         cases[i].wanted);
+        qcow2_close(image);
+    }
+    sample_deinit(&far);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(table_at_the_end_of_all_offsets_is_truncated_even_with_zeros_past_the_end),
         cmocka_unit_test(close_accepts_null),
         cmocka_unit_test(version_is_the_headers),
         cmocka_unit_test(size_of_no_image_is_0),
