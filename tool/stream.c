@@ -39,7 +39,7 @@ static int write_all(int fd, const char *buf, size_t count)
         if (written >= 0) {
             buf += written;
             count -= (size_t)written;
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        } else if (errno == EAGAIN) {
             /* Somebody else made the pipe non-blocking. */
             struct pollfd wait = { fd, POLLOUT, 0 };
 

@@ -8,6 +8,7 @@
 build_settings() {
     case $1 in
     gcc) compiler=gcc options=(--buildtype=release --werror) ;;
+    alone) compiler=gcc options=(--buildtype=plain --werror -Dtool=false -Dcrypto=disabled) ;;
     clang) compiler=clang options=(--buildtype=release --werror) ;;
     asan)
         compiler=clang
@@ -52,6 +53,12 @@ check_build_gcc() {
 add build-clang "the optimised build with clang, warnings as errors"
 check_build_clang() {
     built_with_bench clang
+}
+
+add build-alone "the library by itself: no tool, no libcrypto, no jansson"
+check_build_alone() {
+    built alone || return
+    ! objdump -p "$build_dir/src/libqcow2.so" | grep 'NEEDED.*\(crypto\|jansson\|seccomp\)'
 }
 
 add tidy "clang-tidy finds nothing (.clang-tidy says what is asked of it, and why not more)"

@@ -61,6 +61,14 @@ def check_options(root, command, page, help_text):
             faults.append(f"{command}: {option} is in --help and not in {page}")
 
 
+def check_library_manual(root):
+    """Every call that the library exports stands in its manual page."""
+    manual = read(root, "man/libqcow2.3.scd")
+    for call in re.findall(r"^ +(qcow2_\w+);$", read(root, "src/libqcow2.map"), re.M):
+        if f"*{call}*" not in manual:
+            faults.append(f"{call}: not in man/libqcow2.3.scd")
+
+
 def check_versions(root, tool):
     header = read(root, "include/qcow2.h")
     versions = {
@@ -126,6 +134,7 @@ def main():
     root, tool = sys.argv[1:]
     commands = check_commands(root, tool)
     check_versions(root, tool)
+    check_library_manual(root)
     links = check_links(root)
     check_example(root)
     print("\n".join(faults))

@@ -50,7 +50,7 @@ int q2_stream_write(int fd, const void *buf, uint64_t count, struct qcow2_error 
         if (n < 0 && errno == EINTR) {
             continue;
         }
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        if (n < 0 && errno == EAGAIN) { /* or EWOULDBLOCK, which is the same wherever this runs */
             struct pollfd room = { .fd = fd, .events = POLLOUT };
 
             /* Whatever poll says, writing again tells: room, or the reason why there is none. */
