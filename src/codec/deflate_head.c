@@ -112,7 +112,7 @@ static bool read_meta_table(struct bits *bits, struct meta_entry table[1 << MAX_
     return true;
 }
 
-/* n lengths; false if a repetition has nothing to repeat, or goes on behind them. */
+/* n lengths; false if a repetition has nothing to repeat, or goes on behind them, or the input ends. */
 static bool read_lengths(struct bits *bits, const struct meta_entry *table, uint8_t *lengths,
                          unsigned n)
 {
@@ -138,7 +138,7 @@ static bool read_lengths(struct bits *bits, const struct meta_entry *table, uint
             lengths[i++] = length;
         }
     }
-    return true;
+    return !bits->short_of;
 }
 
 bool q2_deflate_head_is_plain(const uint8_t *in, size_t in_bytes)
@@ -159,7 +159,6 @@ bool q2_deflate_head_is_plain(const uint8_t *in, size_t in_bytes)
         !read_lengths(&bits, table, lengths, n_lengths + n_distances)) {
         return false;
     }
-    return !bits.short_of && lengths[END_OF_BLOCK] != 0 &&
-           is_complete(lengths, n_lengths, MAX_CODE_BITS) &&
+    return lengths[END_OF_BLOCK] != 0 && is_complete(lengths, n_lengths, MAX_CODE_BITS) &&
            is_complete(lengths + n_lengths, n_distances, MAX_CODE_BITS);
 }

@@ -156,7 +156,7 @@ static void the_state_of_a_snapshot_is_seen_by_its_wide_size(void **state)
         sample_store(entry + 36, 16, 4);            /* extra data */
         sample_store(entry + 40, i < 2 ? 1 : 0, 8); /* state, 64 bits */
         sample_store(entry + 48, sample.size, 8);
-        memcpy(entry + 56, "1ab", 3);
+        sample_store(entry + 56, 0x316162, 3); /* "1", "ab" */
     }
     sample_store(header + 60, ENTRIES, 4);
     sample_store(header + 64, TABLE_OFF, 8);

@@ -233,7 +233,7 @@ static void window_memory_is_bounded(void **state)
 enum { LARGE = 1 << 18, LARGE_ROOM = LARGE + (1 << 16) };
 
 /* What QEMU makes of one frame: the streaming decoder as it is, once over all of it. */
-static bool by_streaming(const unsigned char *in, size_t in_bytes, unsigned char *to, size_t room)
+static bool by_streaming(const unsigned char *in, size_t in_bytes, void *to, size_t room)
 {
     ZSTD_DCtx *context = ZSTD_createDCtx();
     ZSTD_outBuffer output = { to, room, 0 };
@@ -252,8 +252,7 @@ static bool by_streaming(const unsigned char *in, size_t in_bytes, unsigned char
 
 /* A large cluster without content size, made of pieces of a few thousand bytes of noise, from here and there,
  * in blocks that every window allows. How long it is. */
-static size_t pack_large(unsigned char *cluster, unsigned char *packed, unsigned seed,
-                         int window_log)
+static size_t pack_large(unsigned char *cluster, void *packed, unsigned seed, int window_log)
 {
     ZSTD_CCtx *context = ZSTD_createCCtx();
     ZSTD_outBuffer to = { packed, LARGE_ROOM, 0 };
@@ -288,7 +287,8 @@ static bool decode_large(const unsigned char *packed, size_t n, const unsigned c
     struct q2_decoder decoder;
     bool good;
 
-    assert_true(ours != NULL && theirs != NULL);
+    assert_non_null(ours);
+    assert_non_null(theirs);
     q2_decoder_init(&decoder);
     good = q2_codec_decode(&decoder, QCOW2_COMPRESSION_ZSTD, packed, n, false, ours, LARGE) ==
            Q2_CODEC_OK;
@@ -310,7 +310,8 @@ static void match_behind_the_window_is_bad(void **state)
     unsigned char *cluster = malloc(LARGE), *packed = malloc(LARGE_ROOM);
 
     (void)state;
-    assert_true(cluster != NULL && packed != NULL);
+    assert_non_null(cluster);
+    assert_non_null(packed);
     for (unsigned seed = 1; seed <= 12; seed++) {
         size_t n = pack_large(cluster, packed, seed, 18);
 
@@ -327,7 +328,8 @@ static void window_smaller_than_the_cluster_is_fine(void **state)
     unsigned char *cluster = malloc(LARGE), *packed = malloc(LARGE_ROOM);
 
     (void)state;
-    assert_true(cluster != NULL && packed != NULL);
+    assert_non_null(cluster);
+    assert_non_null(packed);
     for (int window_log = 10; window_log <= 18; window_log++) {
         size_t n = pack_large(cluster, packed, 7, window_log);
 
