@@ -145,7 +145,7 @@ bool q2_deflate_head_is_plain(const uint8_t *in, size_t in_bytes)
 {
     struct bits bits = { in, in + in_bytes, 0, 0, false };
     struct meta_entry table[1 << MAX_META_BITS];
-    uint8_t lengths[MAX_LENGTHS + MAX_DISTANCES];
+    uint8_t lengths[MAX_LENGTHS + MAX_DISTANCES] = { 0 };
     unsigned type, n_lengths, n_distances;
 
     (void)take(&bits, 1); /* whether it is the last block, too */
