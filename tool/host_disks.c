@@ -9,7 +9,30 @@
 #include "open.h"
 #include "report.h"
 
-/* The L1 table, and the L2 tables that it names. */
+/* One L1 entry, and the L2 table that it names. */
+static void look_at_entry(struct host *host, const struct qcow2_explanation *step,
+                          uint64_t guest_off, uint64_t entry_bytes, const char *of)
+{
+    uint64_t table = step->l1_entry & HOST_OFFSET_MASK;
+
+    if (host_within(host->offset, step->l1_offset, 8)) {
+        host_use(host, "l1-table", guest_off, of,
+                 "the L1 table: entry %" PRIu64 ", which maps the disk from 0x%" PRIx64 " on",
+                 step->l1_index, guest_off);
+    }
+    if (table != 0 && host_within(host->offset, table, host->info.cluster_size)) {
+        uint64_t index = (host->offset - table) / entry_bytes;
+        uint64_t mapped = guest_off + index * host->info.cluster_size;
+
+        host_use(host, "l2-table", mapped, of,
+                 "an L2 table (L1 entry %" PRIu64 "): entry %" PRIu64
+                 ", which maps the disk from 0x%" PRIx64 " on",
+                 step->l1_index, index, mapped);
+    }
+}
+
+/* The L1 table, and the L2 tables that it names. A snapshot's table may be much shorter than its disk,
+ * whose size is no more than the image's word: what ends this are the entries that exist. */
 static void look_at_tables(struct host *host, struct qcow2_image *image, const char *of)
 {
     const struct qcow2_info *info = &host->info;
@@ -17,33 +40,25 @@ static void look_at_tables(struct host *host, struct qcow2_image *image, const c
         (info->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0 ? 16 : 8;
     uint64_t span = info->cluster_size / entry_bytes * info->cluster_size;
     uint64_t size = qcow2_size(image);
+    uint64_t guest_off = 0;
 
-    for (uint64_t guest_off = 0; guest_off < size; guest_off += span) {
+    while (guest_off < size && host->count <= HOST_USES_MAX) {
         struct qcow2_explanation step;
         uint64_t cursor = 0;
-        uint64_t table;
+        int r = qcow2_next_explanation(image, guest_off, &cursor, &step, NULL);
 
-        if (qcow2_next_explanation(image, guest_off, &cursor, &step, NULL) != 1 ||
-            step.l1_offset == UINT64_MAX) {
-            continue;
+        if (r == 1 && step.l1_offset == UINT64_MAX) {
+            return;
         }
-        if (host_within(host->offset, step.l1_offset, 8)) {
-            host_use(host, "l1-table", guest_off, of,
-                     "the L1 table: entry %" PRIu64 ", which maps the disk from 0x%" PRIx64 " on",
-                     step.l1_index, guest_off);
-        }
-        table = step.l1_entry & HOST_OFFSET_MASK;
-        if (table != 0 && host_within(host->offset, table, info->cluster_size)) {
-            uint64_t index = (host->offset - table) / entry_bytes;
-
-            host_use(host, "l2-table", guest_off + index * info->cluster_size, of,
-                     "an L2 table (L1 entry %" PRIu64 "): entry %" PRIu64
-                     ", which maps the disk from 0x%" PRIx64 " on",
-                     step.l1_index, index, guest_off + index * info->cluster_size);
+        if (r == 1) {
+            look_at_entry(host, &step, guest_off, entry_bytes, of);
+        } else if (r != QCOW2_E_CORRUPT && r != QCOW2_E_TRUNCATED && r != QCOW2_E_IO) {
+            return; /* not the fault of this entry, so the others would fail too, without end */
         }
         if (size - guest_off <= span) {
-            break;
+            return;
         }
+        guest_off += span;
     }
 }
 

@@ -3,6 +3,8 @@
 
 import json
 import os
+import resource
+import struct
 
 import pytest
 
@@ -10,6 +12,7 @@ import toolrun
 from chainrun import encrypted, number_at, opened, overlay, patch
 from conftest import NAMES
 from toolrun import fails_in_one_line, good, qemu_img, run, tool_json
+from vetting import build
 
 
 def explain(*words):
@@ -207,3 +210,23 @@ def test_way_back_for_people(rich):
 def test_way_back_has_an_end_on_endless_images(endless):
     value = explain('--host', str(os.path.getsize(endless) - 1), endless)
     assert len(value['uses']) == 1000 and value['uses-not-listed'] is True
+
+
+def soon(path, offset, *words):
+    """The way back, in no more than a few seconds of processor time."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+
+    return good('explain', '--host', str(offset), path, *words, preexec_fn=limit).stdout
+
+
+@pytest.mark.parametrize('bits', [9, 16])
+def test_way_back_through_a_snapshot_whose_disk_is_longer_than_its_table_has_an_end(tmp_path, bits):
+    """A snapshot of 2^62 bytes with one L1 entry, in a file of a few KiB: the L1 entries that its disk would
+    need were asked for one by one."""
+    snapshot = build.Snapshot(disk_size=1 << 62, l1=[0])
+    image = build.Image(cluster_bits=bits, size=1 << 20, snapshots=[snapshot])
+    path = image.write(tmp_path / 'image.qcow2')
+    entry, = struct.unpack_from('>Q', path.read_bytes(), number_at(path, 64))
+    use, = json.loads(soon(path, entry, '--output=json'))['uses']
+    assert use['what'] == 'l1-table' and use['of'] == 'snapshot 1 ("one")'
