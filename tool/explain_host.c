@@ -61,7 +61,34 @@ static int print_json(struct host *host, const char *path)
     json_set(object, "host-offset", json_u64(host->offset), &host->failed);
     json_set(object, "uses", host->list, &host->failed);
     json_set(object, "uses-not-listed", json_boolean(host->count > HOST_USES_MAX), &host->failed);
+    json_set(object, "snapshots-not-looked-at", json_u64(host->snapshots_passed_over),
+             &host->failed);
+    json_set(object, "bitmaps-not-looked-at", json_u64(host->bitmaps_passed_over), &host->failed);
     return json_print(object, host->failed) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* What is to be known of the lines above: whether they are all. */
+static void print_end(const struct host *host)
+{
+    bool complete = host->snapshots_passed_over == 0 && host->bitmaps_passed_over == 0;
+
+    if (host->count > HOST_USES_MAX) {
+        printf("and more, which are not listed\n");
+    } else if (host->count == 0 && host->offset >= host->info.file_size) {
+        printf("past the end of the file\n");
+    } else if (host->count == 0) {
+        printf("%s\n", complete
+                           ? "nothing refers to it: free, leaked, or the padding of its cluster"
+                           : "nothing that was looked at refers to it");
+    }
+    if (host->snapshots_passed_over > 0) {
+        printf("not looked at: %" PRIu64 " of %" PRIu32 " snapshots\n", host->snapshots_passed_over,
+               host->info.snapshot_count);
+    }
+    if (host->bitmaps_passed_over > 0) {
+        printf("not looked at: the bits of %" PRIu64 " bitmaps, whose tables are too long\n",
+               host->bitmaps_passed_over);
+    }
 }
 
 int explain_host(struct qcow2_image *image, const char *path, int fd,
@@ -94,12 +121,6 @@ int explain_host(struct qcow2_image *image, const char *path, int fd,
     if (host.list != NULL) {
         return print_json(&host, path);
     }
-    if (host.count > HOST_USES_MAX) {
-        printf("and more, which are not listed\n");
-    } else if (host.count == 0) {
-        printf("%s\n", offset >= host.info.file_size
-                           ? "past the end of the file"
-                           : "nothing refers to it: free, leaked, or the padding of its cluster");
-    }
+    print_end(&host);
     return EXIT_SUCCESS;
 }

@@ -22,7 +22,10 @@ struct host {
     int fd;
     uint64_t offset;
     uint64_t count; /* uses, those that are not listed too */
-    json_t *list;   /* NULL: lines are printed */
+    /* What a bound, or a break of the snapshot table, kept from being looked at. */
+    uint64_t snapshots_passed_over;
+    uint64_t bitmaps_passed_over;
+    json_t *list; /* NULL: lines are printed */
     bool failed;
 };
 
@@ -34,11 +37,11 @@ __attribute__((format(printf, 5, 6))) void host_use(struct host *host, const cha
 
 bool host_within(uint64_t offset, uint64_t start, uint64_t bytes);
 
-/* The parts of the file itself: headers, refcounts, bitmaps. */
+/* The parts of the file itself: headers, refcounts, and bitmaps as far as their bound allows. */
 void host_look_at_parts(struct host *host, const struct qcow2_image *image);
 
-/* The live disk, and the disks of the snapshots, which are opened from `path`. What cannot be read is
- * reported and passed over. */
+/* The live disk, and the disks of the snapshots, as many as their bound allows, which are opened from
+ * `path`. What cannot be read is reported and passed over. */
 void host_look_at_disks(struct host *host, struct qcow2_image *image, const char *path,
                         const struct common_options *common);
 

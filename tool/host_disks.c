@@ -9,6 +9,12 @@
 #include "open.h"
 #include "report.h"
 
+/* So many snapshots are looked at. Each is opened by its id, for which the table is searched from the
+ * start: where it is longer than this, as many as keep the entries that are searched within a bound, which
+ * would else grow with the square of their number. */
+#define SNAPSHOTS_MAX 1024
+#define SEARCHED_MAX  ((uint64_t)SNAPSHOTS_MAX * SNAPSHOTS_MAX)
+
 /* One L1 entry, and the L2 table that it names. */
 static void look_at_entry(struct host *host, const struct qcow2_explanation *step,
                           uint64_t guest_off, uint64_t entry_bytes, const char *of)
@@ -144,18 +150,30 @@ static void look_at_snapshot(struct host *host, const char *path,
     }
 }
 
+static void look_at_snapshots(struct host *host, const struct qcow2_image *image, const char *path,
+                              const struct common_options *common)
+{
+    uint64_t count = host->info.snapshot_count;
+    uint64_t most = count > SNAPSHOTS_MAX ? SEARCHED_MAX / count : SNAPSHOTS_MAX;
+    struct qcow2_snapshot snapshot;
+    uint64_t cursor = 0;
+    uint64_t done = 0;
+
+    while (done < most && host->count <= HOST_USES_MAX &&
+           qcow2_next_snapshot(image, &cursor, &snapshot, NULL) == 1) {
+        look_at_snapshot(host, path, common, &snapshot);
+        done++;
+    }
+    host->snapshots_passed_over = count - done;
+}
+
 void host_look_at_disks(struct host *host, struct qcow2_image *image, const char *path,
                         const struct common_options *common)
 {
     struct qcow2_error err = QCOW2_ERROR_INIT;
-    struct qcow2_snapshot snapshot;
-    uint64_t cursor = 0;
 
     if (look_at_disk(host, image, NULL, &err) < 0) {
         report_library(path, &err);
     }
-    while (host->count <= HOST_USES_MAX &&
-           qcow2_next_snapshot(image, &cursor, &snapshot, NULL) == 1) {
-        look_at_snapshot(host, path, common, &snapshot);
-    }
+    look_at_snapshots(host, image, path, common);
 }

@@ -230,3 +230,50 @@ def test_way_back_through_a_snapshot_whose_disk_is_longer_than_its_table_has_an_
     entry, = struct.unpack_from('>Q', path.read_bytes(), number_at(path, 64))
     use, = json.loads(soon(path, entry, '--output=json'))['uses']
     assert use['what'] == 'l1-table' and use['of'] == 'snapshot 1 ("one")'
+
+
+def many_snapshots(path, count):
+    """Without an L1 table but for the last one."""
+    snapshots = [build.Snapshot(id=b'%d' % number, l1=[0] if number == count else [])
+                 for number in range(1, count + 1)]
+    return build.Image(cluster_bits=16, size=1 << 20, snapshots=snapshots).write(path)
+
+
+def last_l1(path):
+    """Where the L1 table of the last snapshot is: it lies before the snapshot table."""
+    return number_at(path, 64) - 65536
+
+
+def test_way_back_looks_at_every_one_of_1024_snapshots(tmp_path):
+    path = many_snapshots(tmp_path / 'image.qcow2', 1024)
+    value = json.loads(soon(path, last_l1(path), '--output=json'))
+    use, = value['uses']
+    assert use['of'] == 'snapshot 1024 ("one")' and value['snapshots-not-looked-at'] == 0
+
+
+def test_way_back_looks_at_few_of_very_many_snapshots_and_says_so(tmp_path):
+    """Each snapshot is searched for in the table: 8000 of them took a minute."""
+    path = many_snapshots(tmp_path / 'image.qcow2', 8000)
+    host = last_l1(path)
+    value = json.loads(soon(path, host, '--output=json'))
+    assert value['uses'] == [] and value['snapshots-not-looked-at'] == 8000 - 131
+    assert soon(path, host).decode().splitlines()[1:] == [
+        'nothing that was looked at refers to it', 'not looked at: 7869 of 8000 snapshots']
+
+
+def test_way_back_reads_bounded_tables_of_bitmaps_and_says_so(tmp_path):
+    """65,535 bitmaps that name one table of 1 MiB: it was read for each."""
+    path, count = tmp_path / 'image.qcow2', 65535
+    directory, table, entries = 1 << 20, 4 << 20, 1 << 17
+    extension = build.Extension(build.EXT_BITMAPS,
+                                struct.pack('>IIQQ', count, 0, 32 * count, directory))
+    # In use, so that the table may be of any length.
+    entry = struct.pack('>QIIBBHI', table, entries, 1, 1, 16, 1, 0) + b'x' + bytes(7)
+    build.Image(cluster_bits=12, size=1 << 20, extensions=[extension],
+                header={'autoclear_features': 1},
+                writes=[(directory, entry * count), (table + 8 * entries - 8, bytes(8))]).write(path)
+    value = json.loads(soon(path, 512 << 10, '--output=json'))
+    assert value['uses'] == [] and value['bitmaps-not-looked-at'] == count - 256
+    lines = soon(path, 512 << 10).decode().splitlines()
+    assert lines[1] == 'nothing that was looked at refers to it'
+    assert lines[2].startswith(f'not looked at: the bits of {count - 256} bitmaps')
