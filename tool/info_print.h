@@ -8,6 +8,9 @@
 
 #include "json_out.h"
 
+/* So many header extensions are listed. */
+#define INFO_EXTENSIONS_MAX 1000
+
 /* One file of a chain. */
 struct info_facts {
     const char *path;          /* as the user named it; further down as the chain does */

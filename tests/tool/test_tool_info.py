@@ -186,6 +186,28 @@ def test_json_is_laid_out_in_one_way(images, name, tmp_path):
     assert len(chain) == 2 and chain[0]['snapshots'][0]['name'] == 'one'
 
 
+def flood(path, backing=None):
+    """A first cluster of 2 MiB full of extensions of no bytes."""
+    cluster = 1 << 21
+    extensions = [build.Extension(build.EXT_BACKING_FORMAT, b'qcow2')] if backing else []
+    count = (cluster - 112 - 16 - 8 - len(backing or b'') - 8) // 8
+    extensions.append(struct.pack('>II', 0x11111111, 0) * count)
+    build.Image(cluster_bits=21, size=1 << 20, extensions=extensions, backing_file=backing,
+                refcount_order=6).write(path)
+    return count + (backing is not None)
+
+
+def test_a_thousand_extensions_are_listed_and_the_others_counted(tmp_path):
+    path = tmp_path / 'image.qcow2'
+    count = flood(path)
+    own = is_laid_out(toolrun.good('info', '--output=json', path).stdout)['qcow2']
+    assert len(own['header-extensions']) == 1000
+    assert own['header-extensions-not-listed'] == count - 1000
+    lines = toolrun.good('info', path).stdout.decode().splitlines()
+    assert len([line for line in lines if 'unknown type 0x11111111' in line]) == 1000
+    assert lines[-1].strip() == f'and {count - 1000} more, which are not listed'
+
+
 def test_many_snapshots_are_listed_whole_and_not_kept_in_memory(tmp_path):
     """65536 of them were an object of 160 MB."""
     path, table, count = tmp_path / 'image.qcow2', 1 << 20, 20000
@@ -196,6 +218,16 @@ def test_many_snapshots_are_listed_whole_and_not_kept_in_memory(tmp_path):
     value = json.loads(answered(1 << 20, '--output=json', path))
     assert [entry['id'] for entry in value['snapshots']] == ['%06d' % i for i in range(count)]
     assert len(value['qcow2']['snapshots']) == count
+
+
+def test_chain_of_files_full_of_extensions_costs_what_their_headers_have(tmp_path):
+    """Its array was made in memory, 278 MB for each file. The library keeps 2 MiB of each."""
+    files = 4
+    for number in range(files):
+        flood(tmp_path / f'{number}', b'%d' % (number + 1) if number + 1 < files else None)
+    text = answered((files + 3) << 21, '--output=json', '--backing-chain', tmp_path / '0')
+    assert [entry['qcow2']['header-extensions-not-listed'] > 200000 for entry in is_laid_out(text)] == \
+        [True] * files
 
 
 def test_chain_that_breaks_off_does_not_look_complete(tmp_path):
