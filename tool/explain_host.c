@@ -86,7 +86,7 @@ static void print_end(const struct host *host)
                host->info.snapshot_count);
     }
     if (host->bitmaps_passed_over > 0) {
-        printf("not looked at: the bits of %" PRIu64 " bitmaps, whose tables are too long\n",
+        printf("not looked at: the bits of %" PRIu64 " bitmaps (too many, with too long tables)\n",
                host->bitmaps_passed_over);
     }
 }

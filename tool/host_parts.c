@@ -84,7 +84,8 @@ static void look_at_refcounts(struct host *host)
         host_use(host, "refcount-table", UINT64_MAX, NULL, "the refcount table: entry %" PRIu64,
                  (host->offset - info->refcount_table_offset) / 8);
     }
-    while (find_in_table(host, info->refcount_table_offset, bytes / 8, ~UINT64_C(511), &index,
+    while (host->count <= HOST_USES_MAX &&
+           find_in_table(host, info->refcount_table_offset, bytes / 8, ~UINT64_C(511), &index,
                          &block)) {
         uint64_t number = index * counted + (host->offset - block) * 8 / info->refcount_bits;
 
