@@ -22,7 +22,7 @@ struct host {
     int fd;
     uint64_t offset;
     uint64_t count; /* uses, those that are not listed too */
-    /* What a bound, or a break of the snapshot table, kept from being looked at. */
+    /* What was not looked at, or not to its end: because of a bound, or because it is broken. */
     uint64_t snapshots_passed_over;
     uint64_t bitmaps_passed_over;
     json_t *list; /* NULL: lines are printed */

@@ -123,12 +123,14 @@ static int look_at_disk(struct host *host, struct qcow2_image *image, const char
     return look_at_extents(host, image, of, err);
 }
 
-/* A snapshot's disk and, if it was saved, its VM state. What cannot be opened is reported and passed
- * over. */
-static void look_at_snapshot(struct host *host, const char *path,
+/* A snapshot's disk and, if it was saved, its VM state. What cannot be opened or read to its end is
+ * reported; false then. */
+static bool look_at_snapshot(struct host *host, const char *path,
                              const struct common_options *common,
                              const struct qcow2_snapshot *snapshot)
 {
+    bool whole = true;
+
     for (uint32_t state = 0; state <= (snapshot->vm_state_size > 0 ? 1U : 0U); state++) {
         struct common_options one = *common;
         struct qcow2_error err = QCOW2_ERROR_INIT;
@@ -141,13 +143,15 @@ static void look_at_snapshot(struct host *host, const char *path,
         image = open_image(
             path, &one, QCOW2_OPEN_NO_BACKING | (state != 0 ? (uint32_t)QCOW2_OPEN_VM_STATE : 0));
         if (image == NULL) {
-            return;
+            return false;
         }
         if (look_at_disk(host, image, of, &err) < 0) {
             report_library(path, &err);
+            whole = false;
         }
         qcow2_close(image);
     }
+    return whole;
 }
 
 static void look_at_snapshots(struct host *host, const struct qcow2_image *image, const char *path,
@@ -159,10 +163,11 @@ static void look_at_snapshots(struct host *host, const struct qcow2_image *image
     uint64_t cursor = 0;
     uint64_t done = 0;
 
-    while (done < most && host->count <= HOST_USES_MAX &&
-           qcow2_next_snapshot(image, &cursor, &snapshot, NULL) == 1) {
-        look_at_snapshot(host, path, common, &snapshot);
-        done++;
+    for (uint64_t i = 0; i < most && host->count <= HOST_USES_MAX; i++) {
+        if (qcow2_next_snapshot(image, &cursor, &snapshot, NULL) != 1) {
+            break;
+        }
+        done += look_at_snapshot(host, path, common, &snapshot) ? 1 : 0;
     }
     host->snapshots_passed_over = count - done;
 }

@@ -261,6 +261,16 @@ def test_way_back_looks_at_few_of_very_many_snapshots_and_says_so(tmp_path):
         'nothing that was looked at refers to it', 'not looked at: 7869 of 8000 snapshots']
 
 
+def test_way_back_through_a_snapshot_that_cannot_be_opened_calls_nothing_free(tmp_path):
+    """Its L1 table is not aligned, so what it refers to nobody knows."""
+    snapshots = [build.Snapshot(id=b'1', l1_offset=1), build.Snapshot(id=b'2')]
+    path = build.Image(cluster_bits=16, size=1 << 20, snapshots=snapshots).write(tmp_path / 'image.qcow2')
+    result = run('explain', '--host', '4k', path)
+    assert b'not aligned' in result.stderr
+    assert result.stdout.decode().splitlines()[1:] == ['nothing that was looked at refers to it',
+                                                       'not looked at: 1 of 2 snapshots']
+
+
 def test_way_back_reads_bounded_tables_of_bitmaps_and_says_so(tmp_path):
     """65,535 bitmaps that name one table of 1 MiB: it was read for each."""
     path, count = tmp_path / 'image.qcow2', 65535
