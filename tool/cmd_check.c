@@ -19,8 +19,8 @@
 
 enum { EXIT_CORRUPTIONS = 2, EXIT_LEAKS = 3, EXIT_NO_CHECK = 63 };
 
-/* So many findings are listed in JSON; the counters count all of them. */
-#define JSON_FINDINGS_MAX 1000
+/* So many findings are listed; the counters count all of them. A file of 33 MiB can have 20 GB of lines. */
+#define FINDINGS_MAX 1000
 
 enum { ID_MAX_MEMORY = ARG_FIRST_LONG };
 
@@ -55,34 +55,45 @@ static const char *kind_name(int kind)
     }
 }
 
+static void print_finding(int kind, uint64_t host_offset, const char *message)
+{
+    printf("%s", kind_name(kind));
+    if (host_offset != UINT64_MAX) {
+        printf(" at 0x%" PRIx64, host_offset);
+    }
+    fputs(": ", stdout);
+    text_put(stdout, message);
+    putchar('\n');
+}
+
+static void list_finding(struct check *check, int kind, uint64_t host_offset, const char *message)
+{
+    json_t *entry = json_object();
+
+    json_set(entry, "kind", json_string(kind_name(kind)), &check->failed);
+    json_set(entry, "offset", host_offset != UINT64_MAX ? json_u64(host_offset) : json_null(),
+             &check->failed);
+    json_set(entry, "message", json_text(message), &check->failed);
+    json_append(check->findings, entry, &check->failed);
+}
+
 /* For qcow2_check. */
 static int take_finding(void *ctx, int kind, uint64_t host_offset, const char *message)
 {
     struct check *check = ctx;
-    json_t *entry;
 
     check->count++;
-    if (check->findings == NULL) {
-        if (!check->quiet) {
-            printf("%s", kind_name(kind));
-            if (host_offset != UINT64_MAX) {
-                printf(" at 0x%" PRIx64, host_offset);
-            }
-            fputs(": ", stdout);
-            text_put(stdout, message);
-            putchar('\n');
-        }
-        return signals_caught() != 0 || out_failed();
+    if (check->count <= FINDINGS_MAX && check->findings != NULL) {
+        list_finding(check, kind, host_offset, message);
+    } else if (check->count <= FINDINGS_MAX && !check->quiet) {
+        print_finding(kind, host_offset, message);
     }
-    if (check->count <= JSON_FINDINGS_MAX) {
-        entry = json_object();
-        json_set(entry, "kind", json_string(kind_name(kind)), &check->failed);
-        json_set(entry, "offset", host_offset != UINT64_MAX ? json_u64(host_offset) : json_null(),
-                 &check->failed);
-        json_set(entry, "message", json_text(message), &check->failed);
-        json_append(check->findings, entry, &check->failed);
-    }
-    return signals_caught() != 0;
+    return signals_caught() != 0 || out_failed();
+}
+
+static uint64_t not_listed(const struct check *check)
+{
+    return check->count > FINDINGS_MAX ? check->count - FINDINGS_MAX : 0;
 }
 
 /* Keys that qemu-img leaves out when they are 0. */
@@ -111,9 +122,7 @@ static bool print_json(struct check *check)
     set_count(object, "compressed-clusters", result->compressed_clusters, &check->failed);
     json_set(own, "findings", check->findings, &check->failed);
     check->findings = NULL;
-    json_set(own, "findings-not-listed",
-             json_u64(check->count > JSON_FINDINGS_MAX ? check->count - JSON_FINDINGS_MAX : 0),
-             &check->failed);
+    json_set(own, "findings-not-listed", json_u64(not_listed(check)), &check->failed);
     json_set(object, "qcow2", own, &check->failed);
     return json_print(object, check->failed);
 }
@@ -133,6 +142,9 @@ static void print_human(const struct check *check)
     uint64_t cluster = check->info.cluster_size;
     char size[SIZE_TEXT_MAX];
 
+    if (not_listed(check) > 0 && !check->quiet) {
+        printf("and %" PRIu64 " more, which are not listed\n", not_listed(check));
+    }
     if (result->corruptions == 0 && result->leaks == 0 && result->check_errors == 0) {
         printf("clean: tables and refcounts agree\n");
     }

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "info_print.h"
-#include "json.h"
+#include "json_out.h"
 #include "open.h"
 #include "report.h"
 #include "stats.h"
@@ -81,8 +81,7 @@ static void find_problems(struct info_facts *facts)
 struct job {
     int output;
     bool chain;
-    json_t *list; /* JSON of a chain */
-    bool failed;
+    struct json_out json; /* of a chain, an array that is printed file by file */
 };
 
 static bool print_facts(struct job *job, const struct info_facts *facts, bool first)
@@ -94,11 +93,14 @@ static bool print_facts(struct job *job, const struct info_facts *facts, bool fi
         info_human(facts);
         return true;
     }
-    if (job->chain) {
-        json_append(job->list, info_json(facts, &job->failed), &job->failed);
-        return true;
+    if (job->chain && first) {
+        json_out_open(&job->json, NULL, '[');
     }
-    return json_print(info_json(facts, &job->failed), job->failed);
+    info_json(facts, &job->json);
+    if (job->json.failed) {
+        report(NULL, "out of memory");
+    }
+    return !job->json.failed;
 }
 
 /* `image` is the file by itself; `fd` is that of the file. */
@@ -169,19 +171,14 @@ static bool print_chain(struct job *job, struct qcow2_image *image, const char *
     struct qcow2_info layer = QCOW2_INFO_INIT;
     bool good;
 
-    if (job->chain && job->output == OUTPUT_JSON) {
-        job->list = json_array();
-    }
     good = print_file(job, image, path, files->count > 0 ? files->fds[0] : -1, true);
     for (int depth = 1; good && job->chain && qcow2_get_info(image, depth, &layer, NULL) == 0;
          depth++) {
         good = print_layer(job, &layer, depth < (int)files->count ? files->fds[depth] : -1);
     }
-    if (job->list != NULL) {
-        if (good) {
-            return json_print(job->list, job->failed);
-        }
-        json_decref(job->list);
+    /* Without its end nobody takes the array for the whole chain. */
+    if (good && job->chain && job->output == OUTPUT_JSON) {
+        json_out_close(&job->json, ']');
     }
     return good;
 }

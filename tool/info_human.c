@@ -161,9 +161,13 @@ static void put_extensions(const struct info_facts *facts)
 {
     struct qcow2_extension extension;
     uint64_t cursor = 0;
+    uint64_t count = 0;
     const char *label = "extensions:";
 
     while (qcow2_next_extension(facts->image, 0, &cursor, &extension, NULL) == 1) {
+        if (++count > INFO_EXTENSIONS_MAX) {
+            continue;
+        }
         put_label(label);
         if (extension.name != NULL) {
             text_put(stdout, extension.name);
@@ -172,6 +176,10 @@ static void put_extensions(const struct info_facts *facts)
         }
         printf(" (%" PRIu32 " bytes at 0x%" PRIx64 ")\n", extension.length, extension.host_offset);
         label = "";
+    }
+    if (count > INFO_EXTENSIONS_MAX) {
+        put_label(label);
+        printf("and %" PRIu64 " more, which are not listed\n", count - INFO_EXTENSIONS_MAX);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "json.h"
+#include "json_out.h"
 
 static json_t *feature_list(const struct info_facts *facts, int set, uint64_t bits, bool *failed)
 {
@@ -28,25 +29,35 @@ static json_t *feature_list(const struct info_facts *facts, int set, uint64_t bi
     return list;
 }
 
-static json_t *extension_list(const struct info_facts *facts, bool *failed)
+/* There may be a quarter of a million: those that are not listed are counted. */
+static void put_extensions(const struct info_facts *facts, struct json_out *out)
 {
-    json_t *list = json_array();
+    bool *failed = &out->failed;
     struct qcow2_extension extension;
     uint64_t cursor = 0;
+    uint64_t count = 0;
 
+    json_out_open(out, "header-extensions", '[');
     while (qcow2_next_extension(facts->image, 0, &cursor, &extension, NULL) == 1) {
-        json_t *entry = json_object();
+        json_t *entry;
         char type[16];
 
+        if (++count > INFO_EXTENSIONS_MAX) {
+            continue;
+        }
+        entry = json_object();
         snprintf(type, sizeof type, "0x%08" PRIx32, extension.type);
         json_set(entry, "type", json_string(type), failed);
         json_set(entry, "name", extension.name != NULL ? json_text(extension.name) : json_null(),
                  failed);
         json_set(entry, "offset", json_u64(extension.host_offset), failed);
         json_set(entry, "length", json_u64(extension.length), failed);
-        json_append(list, entry, failed);
+        json_out_put(out, NULL, entry);
     }
-    return list;
+    json_out_close(out, ']');
+    if (count > INFO_EXTENSIONS_MAX) {
+        json_out_put(out, "header-extensions-not-listed", json_u64(count - INFO_EXTENSIONS_MAX));
+    }
 }
 
 static json_t *table(const char *count_key, uint64_t count, uint64_t offset, bool *failed)
@@ -58,9 +69,20 @@ static json_t *table(const char *count_key, uint64_t count, uint64_t offset, boo
     return object;
 }
 
-static json_t *snapshot_list(const struct info_facts *facts, bool *failed)
+/* Prints an entry of a list that is not there if nothing is in it: the first one opens it. */
+static void put_entry(struct json_out *out, const char *list, bool *any, json_t *entry)
 {
-    json_t *list = json_array();
+    if (!*any) {
+        json_out_open(out, list, '[');
+        *any = true;
+    }
+    json_out_put(out, NULL, entry);
+}
+
+static void put_snapshots(const struct info_facts *facts, struct json_out *out)
+{
+    bool *failed = &out->failed;
+    bool any = false;
     struct qcow2_snapshot snapshot;
     uint64_t cursor = 0;
 
@@ -80,31 +102,35 @@ static json_t *snapshot_list(const struct info_facts *facts, bool *failed)
         if (snapshot.icount != UINT64_MAX) {
             json_set(entry, "icount", json_u64(snapshot.icount), failed);
         }
-        json_append(list, entry, failed);
+        put_entry(out, "snapshots", &any, entry);
     }
-    return list;
+    if (any) {
+        json_out_close(out, ']');
+    }
 }
 
 /* What qemu-img does not tell of each snapshot. */
-static json_t *snapshot_sizes(const struct info_facts *facts, bool *failed)
+static void put_snapshot_sizes(const struct info_facts *facts, struct json_out *out)
 {
-    json_t *list = json_array();
+    bool *failed = &out->failed;
     struct qcow2_snapshot snapshot;
     uint64_t cursor = 0;
 
+    json_out_open(out, "snapshots", '[');
     while (qcow2_next_snapshot(facts->image, &cursor, &snapshot, NULL) == 1) {
         json_t *entry = json_object();
 
         json_set(entry, "id", json_text(snapshot.id), failed);
         json_set(entry, "virtual-size", json_u64(snapshot.disk_size), failed);
-        json_append(list, entry, failed);
+        json_out_put(out, NULL, entry);
     }
-    return list;
+    json_out_close(out, ']');
 }
 
-static json_t *bitmap_list(const struct info_facts *facts, bool *failed)
+static void put_bitmaps(const struct info_facts *facts, struct json_out *out)
 {
-    json_t *list = json_array();
+    bool *failed = &out->failed;
+    bool any = false;
     struct qcow2_bitmap bitmap;
     uint64_t cursor = 0;
 
@@ -121,9 +147,11 @@ static json_t *bitmap_list(const struct info_facts *facts, bool *failed)
         json_set(entry, "name", json_text(bitmap.name), failed);
         json_set(entry, "granularity", json_u64(bitmap.granularity), failed);
         json_set(entry, "flags", flags, failed);
-        json_append(list, entry, failed);
+        put_entry(out, "bitmaps", &any, entry);
     }
-    return list;
+    if (any) {
+        json_out_close(out, ']');
+    }
 }
 
 static json_t *slot_list(const struct qcow2_luks_info *luks, bool *failed)
@@ -168,52 +196,49 @@ static json_t *encryption(const struct info_facts *facts, bool *failed)
     return object;
 }
 
-static void set_problem(json_t *object, const char *key, const struct qcow2_error *problem,
-                        bool *failed)
+static void put_problem(struct json_out *out, const char *key, const struct qcow2_error *problem)
 {
     if (problem->code != 0) {
-        json_set(object, key, json_text(problem->message), failed);
+        json_out_put(out, key, json_text(problem->message));
     }
 }
 
 /* Ours alone. */
-static json_t *own_facts(const struct info_facts *facts, bool *failed)
+static void put_own_facts(const struct info_facts *facts, struct json_out *out)
 {
     const struct qcow2_info *info = &facts->info;
-    json_t *object = json_object();
-    json_t *features = json_object();
+    bool *failed = &out->failed;
 
-    json_set(object, "version", json_integer(info->version), failed);
-    json_set(object, "header-length", json_integer(info->header_length), failed);
-    json_set(object, "header-size", json_u64(info->header_size), failed);
+    json_out_open(out, "qcow2", '{');
+    json_out_put(out, "version", json_integer(info->version));
+    json_out_put(out, "header-length", json_integer(info->header_length));
+    json_out_put(out, "header-size", json_u64(info->header_size));
     if (info->file_size != UINT64_MAX) {
-        json_set(object, "file-length", json_u64(info->file_size), failed);
+        json_out_put(out, "file-length", json_u64(info->file_size));
     }
-    json_set(object, "l1-table", table("entries", info->l1_entries, info->l1_offset, failed),
-             failed);
-    json_set(object, "refcount-table",
-             table("clusters", info->refcount_table_clusters, info->refcount_table_offset, failed),
-             failed);
-    json_set(object, "snapshot-table",
-             table("entries", info->snapshot_count, info->snapshots_offset, failed), failed);
-    json_set(features, "incompatible",
-             feature_list(facts, QCOW2_FEATURES_INCOMPATIBLE, info->incompatible_features, failed),
-             failed);
-    json_set(features, "compatible",
-             feature_list(facts, QCOW2_FEATURES_COMPATIBLE, info->compatible_features, failed),
-             failed);
-    json_set(features, "autoclear",
-             feature_list(facts, QCOW2_FEATURES_AUTOCLEAR, info->autoclear_features, failed),
-             failed);
-    json_set(object, "features", features, failed);
-    json_set(object, "header-extensions", extension_list(facts, failed), failed);
+    json_out_put(out, "l1-table", table("entries", info->l1_entries, info->l1_offset, failed));
+    json_out_put(
+        out, "refcount-table",
+        table("clusters", info->refcount_table_clusters, info->refcount_table_offset, failed));
+    json_out_put(out, "snapshot-table",
+                 table("entries", info->snapshot_count, info->snapshots_offset, failed));
+    json_out_open(out, "features", '{');
+    json_out_put(
+        out, "incompatible",
+        feature_list(facts, QCOW2_FEATURES_INCOMPATIBLE, info->incompatible_features, failed));
+    json_out_put(out, "compatible",
+                 feature_list(facts, QCOW2_FEATURES_COMPATIBLE, info->compatible_features, failed));
+    json_out_put(out, "autoclear",
+                 feature_list(facts, QCOW2_FEATURES_AUTOCLEAR, info->autoclear_features, failed));
+    json_out_close(out, '}');
+    put_extensions(facts, out);
     if (info->snapshot_count > 0) {
-        json_set(object, "snapshots", snapshot_sizes(facts, failed), failed);
+        put_snapshot_sizes(facts, out);
     }
-    set_problem(object, "snapshots-problem", &facts->snapshots_problem, failed);
-    set_problem(object, "bitmaps-problem", &facts->bitmaps_problem, failed);
-    set_problem(object, "encryption-problem", &facts->luks_problem, failed);
-    return object;
+    put_problem(out, "snapshots-problem", &facts->snapshots_problem);
+    put_problem(out, "bitmaps-problem", &facts->bitmaps_problem);
+    put_problem(out, "encryption-problem", &facts->luks_problem);
+    json_out_close(out, '}');
 }
 
 static json_t *flag(uint64_t features, uint64_t bit)
@@ -221,85 +246,70 @@ static json_t *flag(uint64_t features, uint64_t bit)
     return json_boolean((features & bit) != 0);
 }
 
-/* Adds a list that has anything in it. */
-static void set_list(json_t *object, const char *key, json_t *list, bool *failed)
-{
-    if (json_array_size(list) > 0) {
-        json_set(object, key, list, failed);
-    } else {
-        *failed = *failed || list == NULL;
-        json_decref(list);
-    }
-}
-
 /* qemu-img's "data" of "format-specific". */
-static json_t *specific_facts(const struct info_facts *facts, bool *failed)
+static void put_specific_facts(const struct info_facts *facts, struct json_out *out)
 {
     const struct qcow2_info *info = &facts->info;
-    json_t *data = json_object();
 
-    json_set(data, "compat", json_string(info->version < 3 ? "0.10" : "1.1"), failed);
-    json_set(data, "compression-type", json_string(info_compression_name(info->compression)),
-             failed);
-    json_set(data, "refcount-bits", json_integer(info->refcount_bits), failed);
+    json_out_open(out, "data", '{');
+    json_out_put(out, "compat", json_string(info->version < 3 ? "0.10" : "1.1"));
+    json_out_put(out, "compression-type", json_string(info_compression_name(info->compression)));
+    json_out_put(out, "refcount-bits", json_integer(info->refcount_bits));
     if (info->encryption != QCOW2_ENCRYPTION_NONE) {
-        json_set(data, "encrypt", encryption(facts, failed), failed);
+        json_out_put(out, "encrypt", encryption(facts, &out->failed));
     }
     if (info->version < 3) {
-        return data;
+        json_out_close(out, '}');
+        return;
     }
-    json_set(data, "lazy-refcounts",
-             flag(info->compatible_features, QCOW2_COMPATIBLE_LAZY_REFCOUNTS), failed);
-    json_set(data, "corrupt", flag(info->incompatible_features, QCOW2_INCOMPATIBLE_CORRUPT),
-             failed);
-    json_set(data, "extended-l2", flag(info->incompatible_features, QCOW2_INCOMPATIBLE_EXTENDED_L2),
-             failed);
+    json_out_put(out, "lazy-refcounts",
+                 flag(info->compatible_features, QCOW2_COMPATIBLE_LAZY_REFCOUNTS));
+    json_out_put(out, "corrupt", flag(info->incompatible_features, QCOW2_INCOMPATIBLE_CORRUPT));
+    json_out_put(out, "extended-l2",
+                 flag(info->incompatible_features, QCOW2_INCOMPATIBLE_EXTENDED_L2));
     if (info->data_file != NULL) {
-        json_set(data, "data-file", json_text(info->data_file), failed);
+        json_out_put(out, "data-file", json_text(info->data_file));
     }
     if ((info->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0) {
-        json_set(data, "data-file-raw",
-                 flag(info->autoclear_features, QCOW2_AUTOCLEAR_DATA_FILE_RAW), failed);
+        json_out_put(out, "data-file-raw",
+                     flag(info->autoclear_features, QCOW2_AUTOCLEAR_DATA_FILE_RAW));
     }
-    set_list(data, "bitmaps", bitmap_list(facts, failed), failed);
-    return data;
+    put_bitmaps(facts, out);
+    json_out_close(out, '}');
 }
 
-json_t *info_json(const struct info_facts *facts, bool *failed)
+void info_json(const struct info_facts *facts, struct json_out *out)
 {
     const struct qcow2_info *info = &facts->info;
-    json_t *object = json_object();
-    json_t *specific;
 
-    json_set(object, "filename", json_text(facts->path), failed);
-    json_set(object, "format", json_string(info_format_name(info->format)), failed);
-    json_set(object, "virtual-size", json_u64(info->virtual_size), failed);
-    json_set(object, "actual-size", json_u64(facts->disk_bytes), failed);
+    json_out_open(out, NULL, '{');
+    json_out_put(out, "filename", json_text(facts->path));
+    json_out_put(out, "format", json_string(info_format_name(info->format)));
+    json_out_put(out, "virtual-size", json_u64(info->virtual_size));
+    json_out_put(out, "actual-size", json_u64(facts->disk_bytes));
     if (info->format != QCOW2_FORMAT_RAW) {
-        json_set(object, "cluster-size", json_integer(info->cluster_size), failed);
+        json_out_put(out, "cluster-size", json_integer(info->cluster_size));
     }
-    json_set(object, "dirty-flag", flag(info->incompatible_features, QCOW2_INCOMPATIBLE_DIRTY),
-             failed);
+    json_out_put(out, "dirty-flag", flag(info->incompatible_features, QCOW2_INCOMPATIBLE_DIRTY));
     if (info->encryption != QCOW2_ENCRYPTION_NONE) {
-        json_set(object, "encrypted", json_true(), failed);
+        json_out_put(out, "encrypted", json_true());
     }
     if (info->backing_file != NULL) {
-        json_set(object, "backing-filename", json_text(info->backing_file), failed);
-        json_set(object, "full-backing-filename", json_text(facts->full_backing), failed);
+        json_out_put(out, "backing-filename", json_text(info->backing_file));
+        json_out_put(out, "full-backing-filename", json_text(facts->full_backing));
         if (info->backing_format != NULL) {
-            json_set(object, "backing-filename-format", json_text(info->backing_format), failed);
+            json_out_put(out, "backing-filename-format", json_text(info->backing_format));
         }
     }
-    if (info->format != QCOW2_FORMAT_QCOW2) {
-        return object;
+    if (info->format == QCOW2_FORMAT_QCOW2) {
+        if (info_has_snapshots(facts)) {
+            put_snapshots(facts, out);
+        }
+        json_out_open(out, "format-specific", '{');
+        json_out_put(out, "type", json_string("qcow2"));
+        put_specific_facts(facts, out);
+        json_out_close(out, '}');
+        put_own_facts(facts, out);
     }
-    if (info_has_snapshots(facts)) {
-        set_list(object, "snapshots", snapshot_list(facts, failed), failed);
-    }
-    specific = json_object();
-    json_set(specific, "type", json_string("qcow2"), failed);
-    json_set(specific, "data", specific_facts(facts, failed), failed);
-    json_set(object, "format-specific", specific, failed);
-    json_set(object, "qcow2", own_facts(facts, failed), failed);
-    return object;
+    json_out_close(out, '}');
 }

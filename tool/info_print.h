@@ -3,9 +3,13 @@
 #ifndef TOOL_INFO_PRINT_H
 #define TOOL_INFO_PRINT_H
 
-#include <jansson.h>
 #include <qcow2.h>
 #include <stdbool.h>
+
+#include "json_out.h"
+
+/* So many header extensions are listed. */
+#define INFO_EXTENSIONS_MAX 1000
 
 /* One file of a chain. */
 struct info_facts {
@@ -21,9 +25,9 @@ struct info_facts {
     const char *full_backing; /* the backing file's name, relative to where the image is; or NULL */
 };
 
-/* The object of one image: what qemu-img prints, and an object "qcow2" beside it with what only we
- * tell. NULL for no memory, if *failed is set. */
-json_t *info_json(const struct info_facts *facts, bool *failed);
+/* Prints the object of one image: what qemu-img prints, and an object "qcow2" beside it with what only we
+ * tell. */
+void info_json(const struct info_facts *facts, struct json_out *out);
 
 void info_human(const struct info_facts *facts);
 

@@ -111,6 +111,11 @@ def test_many_findings_are_counted_and_some_listed(tmp_path):
     assert (code, value) == qemu_check(path)
     assert code == 3 and value['leaks'] == 2048
     assert len(own['findings']) == 1000 and own['findings-not-listed'] == value['leaks'] - 1000
+    lines = run('check', path).stdout.decode().splitlines()
+    assert all(line.startswith('leak at') for line in lines[:1000])
+    assert lines[1000:1002] == ['and 1048 more, which are not listed',
+                                'leaked clusters:    2048 (1 MiB that nothing refers to; harmless)']
+    assert run('check', '-q', path).stdout.decode().splitlines() == lines[1001:]
 
 
 def test_snapshot_table_that_cannot_be_is_exit_1_as_in_qemu_img(tmp_path):

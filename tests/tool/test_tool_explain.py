@@ -3,6 +3,8 @@
 
 import json
 import os
+import resource
+import struct
 
 import pytest
 
@@ -10,6 +12,7 @@ import toolrun
 from chainrun import encrypted, number_at, opened, overlay, patch
 from conftest import NAMES
 from toolrun import fails_in_one_line, good, qemu_img, run, tool_json
+from vetting import build
 
 
 def explain(*words):
@@ -207,3 +210,80 @@ def test_way_back_for_people(rich):
 def test_way_back_has_an_end_on_endless_images(endless):
     value = explain('--host', str(os.path.getsize(endless) - 1), endless)
     assert len(value['uses']) == 1000 and value['uses-not-listed'] is True
+
+
+def soon(path, offset, *words):
+    """The way back, in no more than a few seconds of processor time."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+
+    return good('explain', '--host', str(offset), path, *words, preexec_fn=limit).stdout
+
+
+@pytest.mark.parametrize('bits', [9, 16])
+def test_way_back_through_a_snapshot_whose_disk_is_longer_than_its_table_has_an_end(tmp_path, bits):
+    """A snapshot of 2^62 bytes with one L1 entry, in a file of a few KiB: the L1 entries that its disk would
+    need were asked for one by one."""
+    snapshot = build.Snapshot(disk_size=1 << 62, l1=[0])
+    image = build.Image(cluster_bits=bits, size=1 << 20, snapshots=[snapshot])
+    path = image.write(tmp_path / 'image.qcow2')
+    entry, = struct.unpack_from('>Q', path.read_bytes(), number_at(path, 64))
+    use, = json.loads(soon(path, entry, '--output=json'))['uses']
+    assert use['what'] == 'l1-table' and use['of'] == 'snapshot 1 ("one")'
+
+
+def many_snapshots(path, count):
+    """Without an L1 table but for the last one."""
+    snapshots = [build.Snapshot(id=b'%d' % number, l1=[0] if number == count else [])
+                 for number in range(1, count + 1)]
+    return build.Image(cluster_bits=16, size=1 << 20, snapshots=snapshots).write(path)
+
+
+def last_l1(path):
+    """Where the L1 table of the last snapshot is: it lies before the snapshot table."""
+    return number_at(path, 64) - 65536
+
+
+def test_way_back_looks_at_every_one_of_1024_snapshots(tmp_path):
+    path = many_snapshots(tmp_path / 'image.qcow2', 1024)
+    value = json.loads(soon(path, last_l1(path), '--output=json'))
+    use, = value['uses']
+    assert use['of'] == 'snapshot 1024 ("one")' and value['snapshots-not-looked-at'] == 0
+
+
+def test_way_back_looks_at_few_of_very_many_snapshots_and_says_so(tmp_path):
+    """Each snapshot is searched for in the table: 8000 of them took a minute."""
+    path = many_snapshots(tmp_path / 'image.qcow2', 8000)
+    host = last_l1(path)
+    value = json.loads(soon(path, host, '--output=json'))
+    assert value['uses'] == [] and value['snapshots-not-looked-at'] == 8000 - 131
+    assert soon(path, host).decode().splitlines()[1:] == [
+        'nothing that was looked at refers to it', 'not looked at: 7869 of 8000 snapshots']
+
+
+def test_way_back_through_a_snapshot_that_cannot_be_opened_calls_nothing_free(tmp_path):
+    """Its L1 table is not aligned, so what it refers to nobody knows."""
+    snapshots = [build.Snapshot(id=b'1', l1_offset=1), build.Snapshot(id=b'2')]
+    path = build.Image(cluster_bits=16, size=1 << 20, snapshots=snapshots).write(tmp_path / 'image.qcow2')
+    result = run('explain', '--host', '4k', path)
+    assert b'not aligned' in result.stderr
+    assert result.stdout.decode().splitlines()[1:] == ['nothing that was looked at refers to it',
+                                                       'not looked at: 1 of 2 snapshots']
+
+
+def test_way_back_reads_bounded_tables_of_bitmaps_and_says_so(tmp_path):
+    """65,535 bitmaps that name one table of 1 MiB: it was read for each."""
+    path, count = tmp_path / 'image.qcow2', 65535
+    directory, table, entries = 1 << 20, 4 << 20, 1 << 17
+    extension = build.Extension(build.EXT_BITMAPS,
+                                struct.pack('>IIQQ', count, 0, 32 * count, directory))
+    # In use, so that the table may be of any length.
+    entry = struct.pack('>QIIBBHI', table, entries, 1, 1, 16, 1, 0) + b'x' + bytes(7)
+    build.Image(cluster_bits=12, size=1 << 20, extensions=[extension],
+                header={'autoclear_features': 1},
+                writes=[(directory, entry * count), (table + 8 * entries - 8, bytes(8))]).write(path)
+    value = json.loads(soon(path, 512 << 10, '--output=json'))
+    assert value['uses'] == [] and value['bitmaps-not-looked-at'] == count - 256
+    lines = soon(path, 512 << 10).decode().splitlines()
+    assert lines[1] == 'nothing that was looked at refers to it'
+    assert lines[2].startswith(f'not looked at: the bits of {count - 256} bitmaps')

@@ -4,12 +4,14 @@
 import json
 import os
 import re
+import struct
 
 import pytest
 
 import toolrun
-from chainrun import encrypted
+from chainrun import encrypted, overlay
 from conftest import NAMES
+from vetting import build
 
 
 def info_without_ours(path):
@@ -167,3 +169,97 @@ def test_header_extensions_are_listed(images):
     listed = toolrun.tool_json('info', '--output=json', images['v3'])['qcow2']['header-extensions']
     assert [entry['type'] for entry in listed] == ['0x6803f857']
     assert listed[0]['name'] and listed[0]['length'] % 48 == 0
+
+
+# ---- lists without measure ----
+
+def is_laid_out(text):
+    """As jansson and Python do it: four blanks for each level, an empty list on one line."""
+    value = json.loads(text)
+    assert text.decode() == json.dumps(value, indent=4, ensure_ascii=False) + '\n'
+    return value
+
+
+def answered(memory, *words):
+    """The output of a run that keeps to that much memory, beside what the program itself takes."""
+    measurable = toolrun.is_measurable()
+    code, output = toolrun.limited(toolrun.BASE_MEMORY + memory if measurable else None, 'info', *words)
+    assert code == 0
+    return output
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_json_is_laid_out_in_one_way(images, name, tmp_path):
+    """It is printed piece by piece, and nobody sees that."""
+    path = overlay(tmp_path / 'overlay.qcow2', images[name])
+    toolrun.qemu_img('snapshot', '-c', 'one', path)
+    is_laid_out(toolrun.good('info', '--output=json', path).stdout)
+    chain = is_laid_out(toolrun.good('info', '--output=json', '--backing-chain', '--allow',
+                                     images[name].parent, path).stdout)
+    assert len(chain) == 2 and chain[0]['snapshots'][0]['name'] == 'one'
+
+
+def flood(path, backing=None):
+    """A first cluster of 2 MiB full of extensions of no bytes."""
+    cluster = 1 << 21
+    extensions = [build.Extension(build.EXT_BACKING_FORMAT, b'qcow2')] if backing else []
+    count = (cluster - 112 - 16 - 8 - len(backing or b'') - 8) // 8
+    extensions.append(struct.pack('>II', 0x11111111, 0) * count)
+    build.Image(cluster_bits=21, size=1 << 20, extensions=extensions, backing_file=backing,
+                refcount_order=6).write(path)
+    return count + (backing is not None)
+
+
+def test_a_thousand_extensions_are_listed_and_the_others_counted(tmp_path):
+    path = tmp_path / 'image.qcow2'
+    count = flood(path)
+    own = is_laid_out(toolrun.good('info', '--output=json', path).stdout)['qcow2']
+    assert len(own['header-extensions']) == 1000
+    assert own['header-extensions-not-listed'] == count - 1000
+    lines = toolrun.good('info', path).stdout.decode().splitlines()
+    assert len([line for line in lines if 'unknown type 0x11111111' in line]) == 1000
+    assert lines[-1].strip() == f'and {count - 1000} more, which are not listed'
+
+
+def test_many_snapshots_are_listed_whole_and_not_kept_in_memory(tmp_path):
+    """65536 of them were an object of 160 MB."""
+    path, table, count = tmp_path / 'image.qcow2', 1 << 20, 20000
+    entries = b''.join(struct.pack('>QIHHIIQIIQQ6s2x', 0, 0, 6, 0, 0, 0, 0, 0, 16, 0, 1 << 20,
+                                   b'%06d' % number) for number in range(count))
+    build.Image(cluster_bits=16, size=1 << 20, writes=[(table, entries)],
+                header={'nb_snapshots': count, 'snapshots_offset': table}).write(path)
+    value = json.loads(answered(1 << 20, '--output=json', path))
+    assert [entry['id'] for entry in value['snapshots']] == ['%06d' % i for i in range(count)]
+    assert len(value['qcow2']['snapshots']) == count
+
+
+def test_chain_of_files_full_of_extensions_costs_what_their_headers_have(tmp_path):
+    """Its array was made in memory, 278 MB for each file. The library keeps 2 MiB of each."""
+    files = 4
+    for number in range(files):
+        flood(tmp_path / f'{number}', b'%d' % (number + 1) if number + 1 < files else None)
+    text = answered((files + 3) << 21, '--output=json', '--backing-chain', tmp_path / '0')
+    assert [entry['qcow2']['header-extensions-not-listed'] > 200000 for entry in is_laid_out(text)] == \
+        [True] * files
+
+
+def test_chain_that_breaks_off_does_not_look_complete(tmp_path):
+    """Each file is printed before the next one is looked at. The name of a data file, of nearly 2 MiB, takes
+    more memory to be printed than to be read."""
+    if not toolrun.is_measurable():
+        pytest.skip('a sanitizer needs more memory than the program')
+    name = build.Extension(build.EXT_DATA_FILE, b'x' * 2_000_000)
+    build.Image(cluster_bits=21, size=1 << 20, extensions=[name],
+                refcount_order=6).write(tmp_path / 'base')
+    path = overlay(tmp_path / 'top', 'base')
+    begun = 0
+    for mib in range(0, 24, 2):
+        code, text = toolrun.limited(toolrun.BASE_MEMORY + (mib << 20), 'info', '--output=json',
+                                     '--backing-chain', path)
+        if code == 0:
+            assert len(is_laid_out(text)) == 2
+        else:
+            with pytest.raises(ValueError):
+                json.loads(text)
+            begun += b'"filename"' in text
+    assert code == 0 and begun > 0

@@ -95,6 +95,21 @@ def test_digest(endless):
     assert out == b'' and b'stopped by SIGINT' in text
 
 
+@pytest.mark.parametrize('number', CODES)
+def test_way_back_through_a_disk_without_end(tmp_path, number):
+    """1 PiB on one table; nothing on it refers to the byte, so nothing is printed on the way."""
+    image = toolrun.write_endless(tmp_path / 'image.qcow2', 1 << 20, 21)
+    process = start('explain', '--host', '1M', image, stdout=subprocess.PIPE)
+    try:
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == CODES[number] and out == b''
+
+
 def test_second_signal_ends_at_once_and_cleans_up(endless, tmp_path):
     """Also when the first was sent a moment ago and the copy has not come round to it."""
     process = start('convert', endless, tmp_path / 'out.raw')

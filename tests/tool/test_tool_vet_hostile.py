@@ -2,48 +2,24 @@
 """qcow2 vet on images made to keep it busy: what its manual page promises of time and memory; and that
 reading keeps to the memory that it states."""
 
-import functools
 import json
 import os
 import random
 import resource
 import struct
-import subprocess
 
 import pytest
 
 import toolrun
 from chainrun import patch
+from toolrun import BASE_MEMORY, is_measurable, limited
 from vetting import build, vet
-
-# What the program takes of its own, that its libraries have included.
-BASE = 2 << 20
-
-
-def limited(memory, *words):
-    """Runs the tool with that much memory to have (and small stacks for its threads)."""
-    def limit():
-        if memory is not None:
-            resource.setrlimit(resource.RLIMIT_STACK, (1 << 18, 1 << 18))
-            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-
-    with subprocess.Popen([toolrun.TOOL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          preexec_fn=limit) as child:
-        output, _ = child.communicate()
-        return child.returncode, output
-
-
-@functools.lru_cache(maxsize=None)
-def is_measurable():
-    """A sanitizer takes more than the program, and its time: then only the answers are looked at."""
-    return limited(BASE, '--version')[0] == 0
-
 
 def answered(path, *options, memory=0):
     """The rules found in an image that is denied within two seconds of processor time and in that much
     memory, beside what the program itself takes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code, output = limited(BASE + memory if is_measurable() else None, 'vet', '--output=json',
+    code, output = limited(BASE_MEMORY + memory if is_measurable() else None, 'vet', '--output=json',
                            *options, path)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert code == 1
@@ -129,7 +105,7 @@ def test_file_of_nothing_but_streams_keeps_to_its_memory(tmp_path):
     assert found >= {'overlap', 'expansion'} and 'shared-data' not in found
     assert answered(path, '--max-memory', '1M', memory=1 << 20) >= {'unchecked'}
     # So the limit is one: with less, there is no answer.
-    assert not is_measurable() or limited(BASE + memory // 8, 'vet', path)[0] == 2
+    assert not is_measurable() or limited(BASE_MEMORY + memory // 8, 'vet', path)[0] == 2
 
 
 def test_file_that_is_too_large_for_the_memory_is_unchecked(tmp_path):
@@ -147,7 +123,7 @@ def test_reading_keeps_to_the_memory_that_was_stated(images, name):
     # What is read is put into buffers that are not the image's: a mebibyte and two clusters.
     if not is_measurable():
         pytest.skip('a sanitizer needs more memory than the program')
-    code, output = limited(BASE + stated + (1 << 20) + 2 * cluster, 'cat', '-m', '1', images[name])
+    code, output = limited(BASE_MEMORY + stated + (1 << 20) + 2 * cluster, 'cat', '-m', '1', images[name])
     assert code == 0 and len(output) == bounds['virtual-size']
 
 

@@ -3,9 +3,11 @@
 
 The tool is $QCOW2_TOOL, or build/qcow2 of the checkout."""
 
+import functools
 import json
 import os
 import pathlib
+import resource
 import struct
 import subprocess
 import zlib
@@ -33,6 +35,30 @@ def good(*args, **options):
     assert result.returncode == 0, result.stderr
     assert not result.stderr, result.stderr
     return result
+
+
+# What the program takes of its own, that its libraries have included.
+BASE_MEMORY = 2 << 20
+
+
+def limited(memory, *words):
+    """Exit code and output of the tool with that much memory to have (and small stacks for its
+    threads)."""
+    def limit():
+        if memory is not None:
+            resource.setrlimit(resource.RLIMIT_STACK, (1 << 18, 1 << 18))
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+    with subprocess.Popen([TOOL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=limit) as child:
+        output, _ = child.communicate()
+        return child.returncode, output
+
+
+@functools.lru_cache(maxsize=None)
+def is_measurable():
+    """A sanitizer takes more than the program, and its time: then only the answers are looked at."""
+    return limited(BASE_MEMORY, '--version')[0] == 0
 
 
 def fails_in_one_line(result, *words, code=1):
