@@ -16,6 +16,7 @@
 #include "confine.h"
 #include "open.h"
 #include "out.h"
+#include "own_files.h"
 #include "progress.h"
 #include "report.h"
 #include "signals.h"
@@ -219,7 +220,7 @@ static int to_standard_output(struct convert *convert)
     int code;
 
     convert->out_path = "standard output";
-    if (qcow2_has_file(convert->image, STDOUT_FILENO)) {
+    if (own_files_have_fd(convert->image, convert->image_path, STDOUT_FILENO)) {
         report(convert->out_path, "is a file of the image itself, which is never overwritten");
         return EXIT_FAILURE;
     }

@@ -333,11 +333,36 @@ def test_no_file_of_the_chain_is_a_target(chain, spelling):
     assert sorted(os.listdir(place)) == before
 
 
-def test_file_of_the_chain_is_a_target_once_it_is_not_read(chain):
-    """--no-backing leaves the lower files out, so they are anybody's."""
+@pytest.mark.parametrize('name', ['{}', 'soft-{}', 'hard-{}'])
+def test_backing_file_is_no_target_even_if_it_is_not_read(chain, name):
+    """Seen: with --no-backing only opened files were compared, and a disk took the place of its own parent,
+    without which the image is nothing."""
+    place, contents = chain
+    out = place / name.format('middle.qcow2')
+    fails_in_one_line(run('convert', '--no-backing', place / 'top.qcow2', out), 'image itself')
+    for words in (['convert', '--no-backing', place / 'top.qcow2', '-'],
+                  ['cat', '--no-backing', '--force', place / 'top.qcow2']):
+        with open(out, 'r+b') as file:
+            fails_in_one_line(run(*words, stdout=file), 'standard output', 'image itself')
+    assert {name: (place / name).read_bytes() for name in contents} == contents
+
+
+def test_backing_file_is_no_target_for_the_state_of_a_machine(chain):
+    """Nothing but the snapshot's own clusters is read then."""
+    place, contents = chain
+    qemu_img('snapshot', '-c', 'one', place / 'top.qcow2')
+    with open(place / 'middle.qcow2', 'r+b') as file:
+        fails_in_one_line(run('cat', '--no-backing', '--snapshot', 'one', '--vm-state',
+                              place / 'top.qcow2', stdout=file), 'image itself')
+    assert (place / 'middle.qcow2').read_bytes() == contents['middle.qcow2']
+
+
+def test_file_beyond_the_backing_file_is_a_target_once_nothing_says_whose_it_is(chain):
+    """What the backing file names would have to be read from it, and it is not."""
     place, contents = chain
     good('convert', '--no-backing', place / 'top.qcow2', place / 'base.raw')
     assert (place / 'top.qcow2').read_bytes() == contents['top.qcow2']
+    assert (place / 'middle.qcow2').read_bytes() == contents['middle.qcow2']
 
 
 def test_file_that_cannot_get_its_name_is_removed(tmp_path):
