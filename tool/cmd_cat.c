@@ -10,7 +10,6 @@
 #include "out.h"
 #include "own_files.h"
 #include "report.h"
-#include "signals.h"
 #include "stats.h"
 #include "stream.h"
 
@@ -111,7 +110,6 @@ static int run(struct args *args)
         code = EXIT_FAILURE;
     } else if (range.offset < size && length > 0) {
         range.length = length < size - range.offset ? length : size - range.offset;
-        signals_exit_at_once();
         code = copy(image, args->operands[0], &range);
     }
     stats_print(args->operands[0], image, &args->common);

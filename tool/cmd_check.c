@@ -233,11 +233,11 @@ static int run(struct args *args)
     }
     check.path = args->operands[0];
     check.quiet = args->common.quiet;
-    signals_catch();
     image = open_image(check.path, &args->common, QCOW2_OPEN_METADATA_ONLY);
     if (image == NULL) {
         return EXIT_FAILURE;
     }
+    signals_catch();
     code = check_image(&check, image, max_memory, args->common.output);
     stats_print(check.path, image, &args->common);
     qcow2_close(image);

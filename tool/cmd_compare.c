@@ -256,14 +256,12 @@ static int run(struct args *args)
     } else {
         args->common.keys->images_left = 2;
     }
-    signals_catch();
     if (confine(&needs) && open_sides(&compare)) {
+        signals_catch();
         code = compare_sides(&compare);
         for (int i = 0; i < 2; i++) {
             stats_print(compare.sides[i].path, compare.sides[i].image, &args->common);
         }
-    } else if (signals_caught() != 0) {
-        code = signals_exit_code();
     }
     keys_forget(&compare.second_keys);
     qcow2_close(compare.sides[0].image);

@@ -233,7 +233,6 @@ static int to_standard_output(struct convert *convert)
         report_errno(convert->out_path, errno, "cannot be written");
         return EXIT_FAILURE;
     }
-    signals_exit_at_once();
     if (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode)) {
         code = copy_to_open_file(convert, STDOUT_FILENO);
     } else {
@@ -274,7 +273,6 @@ static int to_target(struct convert *convert)
         report_errno(convert->image_path, errno, "cannot open the file");
         return EXIT_FAILURE;
     }
-    signals_exit_at_once();
     if (!target_open(&target, convert->out_path, convert->sync)) {
         return EXIT_FAILURE;
     }
