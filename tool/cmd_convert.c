@@ -43,6 +43,9 @@ static const struct arg_option options[] = {
     { 0, NULL, NULL, NULL }
 };
 
+/* So many extents are looked at for the sake of a message: some milliseconds. */
+#define STORED_EXTENTS_MAX 10000
+
 struct convert {
     const struct args *args;
     const char *image_path;
@@ -102,36 +105,49 @@ static bool read_options(struct args *args, struct convert *convert)
     return option == 0;
 }
 
-/* How much of the disk is stored as bytes: what a sparse file of it may take. */
-static uint64_t stored_bytes(struct qcow2_image *image)
+/* How much of the disk is stored as bytes: what a sparse file of it may take. False: that is not found
+ * out soon. (A table that is named a million times makes a walk of years.) */
+static bool stored_bytes(struct qcow2_image *image, uint64_t *bytes_ret)
 {
     struct qcow2_extent extent;
     uint64_t cursor = 0;
-    uint64_t bytes = 0;
+    int r = 1;
 
-    while (qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
-        if (extent.kind == QCOW2_EXTENT_DATA || extent.kind == QCOW2_EXTENT_COMPRESSED) {
-            bytes += extent.length;
+    *bytes_ret = 0;
+    for (int i = 0; i < STORED_EXTENTS_MAX && r == 1 && signals_caught() == 0; i++) {
+        r = qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL);
+        if (r == 1 &&
+            (extent.kind == QCOW2_EXTENT_DATA || extent.kind == QCOW2_EXTENT_COMPRESSED)) {
+            *bytes_ret += extent.length;
         }
     }
-    return bytes;
+    return r == 0;
+}
+
+static void report_full(const struct convert *convert, const struct qcow2_error *err)
+{
+    const char *what = err->sys_errno == ENOSPC ? "no space left on device" : "disk quota exceeded";
+    char text[SIZE_TEXT_MAX];
+    uint64_t bytes;
+
+    if (stored_bytes(convert->image, &bytes)) {
+        report(convert->out_path, "%s: the disk needs up to %" PRIu64 " bytes (%s) of space", what,
+               bytes, size_format(text, bytes));
+    } else {
+        report(convert->out_path, "%s", what);
+    }
 }
 
 /* Reports why a copy failed: the target's fault under the target's name, the image's under its
- * own. */
-static int report_copy(struct convert *convert, const struct qcow2_error *err)
+ * own. Once nothing is left to clean up, since this may take a moment. */
+static int report_copy(const struct convert *convert, const struct qcow2_error *err)
 {
     if (err->code == QCOW2_E_CANCELLED && signals_caught() != 0) {
         report(convert->out_path, "stopped by %s, not complete", signals_name());
         return signals_exit_code();
     }
     if (err->code == QCOW2_E_IO && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT)) {
-        uint64_t bytes = stored_bytes(convert->image);
-        char text[SIZE_TEXT_MAX];
-
-        report(convert->out_path, "%s: the disk needs up to %" PRIu64 " bytes (%s) of space",
-               err->sys_errno == ENOSPC ? "no space left on device" : "disk quota exceeded", bytes,
-               size_format(text, bytes));
+        report_full(convert, err);
     } else if (err->code == QCOW2_E_IO && err->sys_errno == EPIPE) {
         report(convert->out_path, "closed by its reader before everything was written");
     } else if (err->code == QCOW2_E_IO && err->sys_errno == EFBIG) {
@@ -151,46 +167,44 @@ static int report_copy(struct convert *convert, const struct qcow2_error *err)
     return EXIT_FAILURE;
 }
 
-static int copy_to_fd(struct convert *convert, int fd)
+/* False: for report_copy. */
+static bool copy_to_fd(struct convert *convert, int fd, struct qcow2_error *err)
 {
-    struct qcow2_error err = QCOW2_ERROR_INIT;
     int r;
 
     convert->copy.progress = progress_update;
     convert->copy.progress_ctx = &convert->progress;
     progress_begin(&convert->progress, convert->progress_mode);
-    r = qcow2_copy_to_fd(convert->image, fd, &convert->copy, &err);
+    r = qcow2_copy_to_fd(convert->image, fd, &convert->copy, err);
     if (r < 0) {
         progress_end(&convert->progress);
-        return report_copy(convert, &err);
     }
-    return EXIT_SUCCESS;
+    return r == 0;
 }
 
-/* Onto a regular file that the shell opened for us, from where it stands. */
-static int copy_to_open_file(struct convert *convert, int fd)
+/* Onto a regular file that the shell opened for us, from where it stands. False: for report_copy. */
+static bool copy_to_open_file(struct convert *convert, int fd, struct qcow2_error *err)
 {
-    struct qcow2_error err = QCOW2_ERROR_INIT;
     struct stream stream;
     int r;
 
     progress_begin(&convert->progress, convert->progress_mode);
     stream_begin(&stream, fd, qcow2_size(convert->image), &convert->progress);
-    r = qcow2_copy_to_callback(convert->image, stream_receive, &stream, &convert->copy, &err);
+    r = qcow2_copy_to_callback(convert->image, stream_receive, &stream, &convert->copy, err);
     if (r == 0) {
         stream.sys_errno = stream_finish(&stream);
     }
     if (r == 0 && stream.sys_errno == 0) {
-        return EXIT_SUCCESS;
+        return true;
     }
     progress_end(&convert->progress);
     if (stream.sys_errno != 0) {
-        err.code = QCOW2_E_IO;
-        err.sys_errno = stream.sys_errno;
-        snprintf(err.message, sizeof err.message, "cannot write to the target: %s",
+        err->code = QCOW2_E_IO;
+        err->sys_errno = stream.sys_errno;
+        snprintf(err->message, sizeof err->message, "cannot write to the target: %s",
                  strerror(stream.sys_errno));
     }
-    return report_copy(convert, &err);
+    return false;
 }
 
 /* What was done, for whoever watched. */
@@ -216,8 +230,9 @@ static void print_summary(struct convert *convert)
 
 static int to_standard_output(struct convert *convert)
 {
+    struct qcow2_error err = QCOW2_ERROR_INIT;
     struct stat info;
-    int code;
+    bool copied;
 
     convert->out_path = "standard output";
     if (own_files_have_fd(convert->image, convert->image_path, STDOUT_FILENO)) {
@@ -234,15 +249,18 @@ static int to_standard_output(struct convert *convert)
         return EXIT_FAILURE;
     }
     if (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode)) {
-        code = copy_to_open_file(convert, STDOUT_FILENO);
+        copied = copy_to_open_file(convert, STDOUT_FILENO, &err);
     } else {
-        code = copy_to_fd(convert, STDOUT_FILENO);
+        copied = copy_to_fd(convert, STDOUT_FILENO, &err);
     }
-    if (code == EXIT_SUCCESS && convert->sync && fsync(STDOUT_FILENO) != 0 && errno != EINVAL) {
+    if (!copied) {
+        return report_copy(convert, &err);
+    }
+    if (convert->sync && fsync(STDOUT_FILENO) != 0 && errno != EINVAL) {
         report_errno(convert->out_path, errno, "flushing to the medium failed");
-        code = EXIT_FAILURE;
+        return EXIT_FAILURE;
     }
-    return code;
+    return EXIT_SUCCESS;
 }
 
 /* The image, once the program is confined to it and to the target; NULL after a report. */
@@ -265,8 +283,8 @@ static struct qcow2_image *open_for_target(const struct convert *convert,
 /* The target is made ready first, before anything of the image can have a say in how. */
 static int to_target(struct convert *convert)
 {
+    struct qcow2_error err = QCOW2_ERROR_INIT;
     struct target target;
-    int code;
 
     /* Nothing is waited for, or made, for an image that is not there. */
     if (faccessat(AT_FDCWD, convert->image_path, R_OK, AT_EACCESS) != 0) {
@@ -290,10 +308,9 @@ static int to_target(struct convert *convert)
     if (target.kind != TARGET_STREAM) {
         signals_catch();
     }
-    code = copy_to_fd(convert, target.fd);
-    if (code != EXIT_SUCCESS) {
+    if (!copy_to_fd(convert, target.fd, &err)) {
         target_abandon(&target);
-        return code;
+        return report_copy(convert, &err);
     }
     return target_commit(&target, convert->sync) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

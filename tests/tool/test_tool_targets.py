@@ -199,6 +199,35 @@ def test_full_file_system(image, full):
             fails_in_one_line(run(*command, stdout=file), 'standard output', 'No space left')
 
 
+@pytest.fixture(scope='module')
+def alternating(tmp_path_factory):
+    """A billion extents in a megabyte."""
+    return toolrun.write_alternating(tmp_path_factory.mktemp('alternating') / 'disk.qcow2', 1 << 17)
+
+
+def test_no_space_on_a_stream_is_told_at_once_whatever_the_tables_are(alternating):
+    """Seen: the whole tree was walked for the sake of a number in the message, for ever."""
+    process = start('convert', '-q', alternating, '/dev/full')
+    try:
+        _, text = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert text == b'qcow2: /dev/full: no space left on device\n'
+
+
+def test_no_space_in_a_file_system_is_told_at_once_whatever_the_tables_are(alternating, full):
+    """The unfinished file is gone by then."""
+    process = start('convert', '-q', alternating, full / 'out')
+    try:
+        _, text = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    if b'too large' not in text:  # for that file system
+        assert text.decode() == f'qcow2: {full}/out: no space left on device\n'
+    assert process.returncode == 1 and not unfinished(full)
+
+
 def test_file_size_limit(image, tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
