@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "inherited.h"
 #include "keys.h"
 #include "out.h"
 #include "report.h"
@@ -160,6 +161,7 @@ int main(int argc, char **argv)
     int code;
 
     take_standard_descriptors();
+    inherited_close(argc, argv);
     signals_init();
     /* One write for each line: lines of several processes do not mix. */
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
