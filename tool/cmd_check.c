@@ -231,6 +231,7 @@ static int run(struct args *args)
     if (!args_operands(args, 1, 1)) {
         return EXIT_FAILURE;
     }
+    args->common.raw_option = NULL; /* it has nothing to check either */
     check.path = args->operands[0];
     check.quiet = args->common.quiet;
     image = open_image(check.path, &args->common, QCOW2_OPEN_METADATA_ONLY);

@@ -245,7 +245,6 @@ static int run(struct args *args)
         compare.sides[i].path = args->operands[i];
         compare.sides[i].common = args->common;
     }
-    compare.sides[0].common.raw_option = "a raw disk needs -f raw";
     compare.sides[1].common.raw_option = "a raw disk needs -F raw";
     compare.sides[1].common.format = second_format;
     compare.sides[1].common.snapshot = second_snapshot;

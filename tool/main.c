@@ -101,6 +101,7 @@ static int run_command(const struct command *command, int argc, char **argv)
     memset(&keys, 0, sizeof keys);
     memset(&args, 0, sizeof args);
     args.common.keys = &keys;
+    args.common.raw_option = "a raw disk needs -f raw";
     args.command = command;
     args.argc = argc;
     args.argv = argv;
