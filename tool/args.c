@@ -262,6 +262,23 @@ bool args_format(const struct args *args, int *format_ret)
     return false;
 }
 
+bool args_cache_mode(const struct args *args, bool *flush_ret)
+{
+    /* "off" is what "none" was called once. */
+    static const char *const modes[] = { "none",         "writeback", "directsync",
+                                         "writethrough", "unsafe",    "off" };
+
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(args->value, modes[i]) == 0) {
+            *flush_ret = strcmp(modes[i], "unsafe") != 0;
+            return true;
+        }
+    }
+    args_wrong(args, "'--%s' takes none, writeback, unsafe, directsync or writethrough, not '%s'",
+               args->option->name, args->value);
+    return false;
+}
+
 bool args_only(const struct args *args, const char *word, const char *why)
 {
     if (strcmp(args->value, word) != 0) {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "confine.h"
+#include "convert_options.h"
 #include "open.h"
 #include "out.h"
 #include "own_files.h"
@@ -21,27 +22,11 @@
 #include "report.h"
 #include "signals.h"
 #include "size.h"
+#include "snapshot_words.h"
 #include "stats.h"
 #include "stream.h"
 #include "target.h"
 #include "text.h"
-
-enum { ID_KEEP_ZEROS = ARG_FIRST_LONG, ID_TARGET_IS_ZERO, ID_SYNC, ID_FORCE };
-
-static const struct arg_option options[] = {
-    { 'p', "progress", NULL, "show progress even if standard error is no terminal" },
-    { 'm', "threads", "N", "use N threads, 1 to 64 (default: one for each processor, at most 16)" },
-    { 'O', "output-format", "FORMAT", "the format to write; raw is the only one" },
-    { 'W', "out-of-order", NULL,
-      "accepted for qemu-img's sake and always so: files and devices are written in any order" },
-    { ID_KEEP_ZEROS, "keep-zeros", NULL,
-      "write stored zeros as zeros; only what the image calls a hole or zero becomes a hole" },
-    { ID_TARGET_IS_ZERO, "target-is-zero", NULL,
-      "the target device is known to read as zeros: write data only" },
-    { ID_SYNC, "sync", NULL, "finish only when everything has reached the medium (fsync)" },
-    { ID_FORCE, "force", NULL, "write a disk to a terminal if asked to" },
-    { 0, NULL, NULL, NULL }
-};
 
 /* So many extents are looked at for the sake of a message: some milliseconds. */
 #define STORED_EXTENTS_MAX 10000
@@ -50,60 +35,10 @@ struct convert {
     const struct args *args;
     const char *image_path;
     const char *out_path;
+    struct convert_options options;
     struct qcow2_image *image;
-    struct qcow2_copy_options copy;
     struct progress progress;
-    int progress_mode;
-    bool sync;
-    bool force;
 };
-
-static bool read_options(struct args *args, struct convert *convert)
-{
-    int option;
-
-    while ((option = args_next(args)) > 0) {
-        bool good = true;
-
-        switch (option) {
-        case 'p':
-            convert->progress_mode = PROGRESS_FORCE;
-            break;
-        case 'm':
-            good = args_number(args, 1, 64, &convert->copy.threads);
-            break;
-        case 'O':
-            good = args_only(args, "raw", "this program writes nothing else");
-            break;
-        case ID_KEEP_ZEROS:
-            convert->copy.flags |= QCOW2_COPY_KEEP_ZEROS;
-            break;
-        case ID_TARGET_IS_ZERO:
-            convert->copy.flags |= QCOW2_COPY_TARGET_IS_ZERO;
-            break;
-        case ID_SYNC:
-            convert->sync = true;
-            break;
-        case ID_FORCE:
-            convert->force = true;
-            break;
-        default: /* 'W': nothing to do */
-            break;
-        }
-        if (!good) {
-            args->exit_code = EXIT_FAILURE;
-            return false;
-        }
-    }
-    if (args->common.quiet) {
-        convert->progress_mode = PROGRESS_OFF;
-    }
-    if (option == 0 && !args_operands(args, 2, 2)) {
-        args->exit_code = EXIT_FAILURE;
-        return false;
-    }
-    return option == 0;
-}
 
 /* How much of the disk is stored as bytes: what a sparse file of it may take. False: that is not found
  * out soon. (A table that is named a million times makes a walk of years.) */
@@ -130,7 +65,11 @@ static void report_full(const struct convert *convert, const struct qcow2_error 
     char text[SIZE_TEXT_MAX];
     uint64_t bytes;
 
-    if (stored_bytes(convert->image, &bytes)) {
+    if (convert->options.allocate) {
+        bytes = qcow2_size(convert->image);
+        report(convert->out_path, "%s: the whole disk needs %" PRIu64 " bytes (%s) of space", what,
+               bytes, size_format(text, bytes));
+    } else if (stored_bytes(convert->image, &bytes)) {
         report(convert->out_path, "%s: the disk needs up to %" PRIu64 " bytes (%s) of space", what,
                bytes, size_format(text, bytes));
     } else {
@@ -172,10 +111,10 @@ static bool copy_to_fd(struct convert *convert, int fd, struct qcow2_error *err)
 {
     int r;
 
-    convert->copy.progress = progress_update;
-    convert->copy.progress_ctx = &convert->progress;
-    progress_begin(&convert->progress, convert->progress_mode);
-    r = qcow2_copy_to_fd(convert->image, fd, &convert->copy, err);
+    convert->options.copy.progress = progress_update;
+    convert->options.copy.progress_ctx = &convert->progress;
+    progress_begin(&convert->progress, convert->options.progress_mode);
+    r = qcow2_copy_to_fd(convert->image, fd, &convert->options.copy, err);
     if (r < 0) {
         progress_end(&convert->progress);
     }
@@ -188,9 +127,10 @@ static bool copy_to_open_file(struct convert *convert, int fd, struct qcow2_erro
     struct stream stream;
     int r;
 
-    progress_begin(&convert->progress, convert->progress_mode);
+    progress_begin(&convert->progress, convert->options.progress_mode);
     stream_begin(&stream, fd, qcow2_size(convert->image), &convert->progress);
-    r = qcow2_copy_to_callback(convert->image, stream_receive, &stream, &convert->copy, err);
+    r = qcow2_copy_to_callback(convert->image, stream_receive, &stream, &convert->options.copy,
+                               err);
     if (r == 0) {
         stream.sys_errno = stream_finish(&stream);
     }
@@ -228,24 +168,47 @@ static void print_summary(struct convert *convert)
     }
 }
 
+/* NULL after a report. */
+static struct qcow2_image *open_wanted(const struct convert *convert)
+{
+    struct qcow2_image *image = open_image(convert->image_path, &convert->args->common, 0);
+
+    if (image != NULL &&
+        !snapshot_words_hold(&convert->options.snapshot, convert->args->common.snapshot, image,
+                             convert->image_path)) {
+        qcow2_close(image);
+        image = NULL;
+    }
+    return image;
+}
+
 static int to_standard_output(struct convert *convert)
 {
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct stat info;
     bool copied;
 
+    convert->image = open_wanted(convert);
+    if (convert->image == NULL) {
+        return EXIT_FAILURE;
+    }
     convert->out_path = "standard output";
     if (own_files_have_fd(convert->image, convert->image_path, STDOUT_FILENO)) {
         report(convert->out_path, "is a file of the image itself, which is never overwritten");
         return EXIT_FAILURE;
     }
-    if (isatty(STDOUT_FILENO) == 1 && !convert->force) {
+    if (isatty(STDOUT_FILENO) == 1 && !convert->options.force) {
         report(convert->out_path,
                "is a terminal; redirect it to a file or a pipe, or insist with --force");
         return EXIT_FAILURE;
     }
     if (fstat(STDOUT_FILENO, &info) != 0) {
         report_errno(convert->out_path, errno, "cannot be written");
+        return EXIT_FAILURE;
+    }
+    if (S_ISREG(info.st_mode) && convert->options.allocate) {
+        report(convert->out_path, "is a file that is open already, and only one that is made here "
+                                  "can be allocated as a whole; give its name");
         return EXIT_FAILURE;
     }
     if (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode)) {
@@ -256,7 +219,7 @@ static int to_standard_output(struct convert *convert)
     if (!copied) {
         return report_copy(convert, &err);
     }
-    if (convert->sync && fsync(STDOUT_FILENO) != 0 && errno != EINVAL) {
+    if (convert->options.sync && fsync(STDOUT_FILENO) != 0 && errno != EINVAL) {
         report_errno(convert->out_path, errno, "flushing to the medium failed");
         return EXIT_FAILURE;
     }
@@ -271,13 +234,44 @@ static struct qcow2_image *open_for_target(const struct convert *convert,
     const struct confinement needs = {
         .common = common, .images = &convert->image_path, .image_count = 1, .target = target
     };
-    struct qcow2_image *image = confine(&needs) ? open_image(convert->image_path, common, 0) : NULL;
+    struct qcow2_image *image = confine(&needs) ? open_wanted(convert) : NULL;
 
     if (image != NULL && !target_is_fit(target, image, convert->image_path)) {
         qcow2_close(image);
         image = NULL;
     }
     return image;
+}
+
+/* With -n the target is there, to be written in place. That is what happens to devices and pipes anyway; a
+ * file appears when it is complete, and half of it in the place of another one is no good to anybody. */
+static bool is_there(const struct convert *convert)
+{
+    struct stat info;
+
+    if (stat(convert->out_path, &info) != 0) {
+        report_errno(convert->out_path, errno, "-n does not make it");
+        return false;
+    }
+    if (S_ISREG(info.st_mode)) {
+        report(convert->out_path, "a file is always replaced as a whole; leave out -n");
+        return false;
+    }
+    return true;
+}
+
+/* False: for report_copy. */
+static bool fill_target(struct convert *convert, const struct target *target,
+                        struct qcow2_error *err)
+{
+    if (!copy_to_fd(convert, target->fd, err)) {
+        return false;
+    }
+    if (convert->options.allocate && !target_allocate(target, qcow2_size(convert->image), err)) {
+        progress_end(&convert->progress);
+        return false;
+    }
+    return true;
 }
 
 /* The target is made ready first, before anything of the image can have a say in how. */
@@ -291,10 +285,13 @@ static int to_target(struct convert *convert)
         report_errno(convert->image_path, errno, "cannot open the file");
         return EXIT_FAILURE;
     }
-    if (!target_open(&target, convert->out_path, convert->sync)) {
+    if (convert->options.no_create && !is_there(convert)) {
         return EXIT_FAILURE;
     }
-    if (target.kind == TARGET_STREAM && isatty(target.fd) == 1 && !convert->force) {
+    if (!target_open(&target, convert->out_path, convert->options.sync)) {
+        return EXIT_FAILURE;
+    }
+    if (target.kind == TARGET_STREAM && isatty(target.fd) == 1 && !convert->options.force) {
         report(convert->out_path, "is a terminal; insist with --force");
         target_abandon(&target);
         return EXIT_FAILURE;
@@ -308,29 +305,25 @@ static int to_target(struct convert *convert)
     if (target.kind != TARGET_STREAM) {
         signals_catch();
     }
-    if (!copy_to_fd(convert, target.fd, &err)) {
+    if (!fill_target(convert, &target, &err)) {
         target_abandon(&target);
         return report_copy(convert, &err);
     }
-    return target_commit(&target, convert->sync) ? EXIT_SUCCESS : EXIT_FAILURE;
+    return target_commit(&target, convert->options.sync) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int run(struct args *args)
 {
-    struct convert convert = { .args = args, .copy = QCOW2_COPY_OPTIONS_INIT };
+    struct convert convert = { .args = args, .options = { .copy = QCOW2_COPY_OPTIONS_INIT } };
     int code;
 
-    if (!read_options(args, &convert)) {
+    if (!convert_options_read(&convert.options, args)) {
+        convert_options_free(&convert.options);
         return args->exit_code;
     }
     convert.image_path = args->operands[0];
     convert.out_path = args->operands[1];
-    if (strcmp(convert.out_path, "-") == 0) {
-        convert.image = open_image(convert.image_path, &args->common, 0);
-        code = convert.image != NULL ? to_standard_output(&convert) : EXIT_FAILURE;
-    } else {
-        code = to_target(&convert);
-    }
+    code = strcmp(convert.out_path, "-") == 0 ? to_standard_output(&convert) : to_target(&convert);
     if (code == EXIT_SUCCESS) {
         print_summary(&convert);
     }
@@ -338,6 +331,7 @@ static int run(struct args *args)
         stats_print(convert.image_path, convert.image, &args->common);
     }
     qcow2_close(convert.image);
+    convert_options_free(&convert.options);
     return code;
 }
 
@@ -353,7 +347,7 @@ const struct command command_convert = {
         "file that has the name already is replaced then; a symbolic link is followed. OUT may "
         "also be a block device, which is written in place, a pipe, or - for standard output. The "
         "image itself is never overwritten.",
-    .options = options,
+    .options = convert_option_table,
     .examples = "  qcow2 convert disk.qcow2 disk.raw\n"
                 "      the disk as a raw file\n"
                 "  qcow2 convert disk.qcow2 - | ssh host 'cat > disk.raw'\n"

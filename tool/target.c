@@ -27,6 +27,9 @@
 
 #define MAX_LINKS 40 /* as Linux itself follows */
 
+/* Where the file system cannot, libc writes to every block: a signal should not wait for all of them. */
+#define ALLOCATED_AT_ONCE (UINT64_C(256) << 20)
+
 /* Only its contents are of interest, so no permission to list it is needed where the system can
  * say so. */
 #ifdef O_PATH
@@ -253,6 +256,35 @@ void target_confine(const struct target *target)
     if (target->kind == TARGET_FILE) {
         sandbox_allow_commit(&commit);
     }
+}
+
+bool target_allocate(const struct target *target, uint64_t bytes, struct qcow2_error *err)
+{
+    uint64_t done = 0;
+    int failed = 0;
+
+    while (target->kind == TARGET_FILE && done < bytes && failed == 0) {
+        uint64_t left = bytes - done;
+        uint64_t part = left < ALLOCATED_AT_ONCE ? left : ALLOCATED_AT_ONCE;
+
+        if (signals_caught() != 0) {
+            err->code = QCOW2_E_CANCELLED;
+            return false;
+        }
+        failed = posix_fallocate(target->fd, (off_t)done, (off_t)part);
+        if (failed == EINTR) {
+            failed = 0;
+        } else {
+            done += part;
+        }
+    }
+    if (failed != 0) {
+        err->code = QCOW2_E_IO;
+        err->sys_errno = failed;
+        snprintf(err->message, sizeof err->message, "cannot allocate the target: %s",
+                 strerror(failed));
+    }
+    return failed == 0;
 }
 
 static void release(struct target *target)
