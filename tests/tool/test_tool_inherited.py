@@ -9,7 +9,7 @@ import pytest
 
 import toolrun
 from chainrun import PASSPHRASE, encrypted
-from test_tool_sandbox import without
+from kernels import without
 from toolrun import good
 
 CLOSE_RANGE = 436  # on every machine

@@ -9,8 +9,7 @@ import subprocess
 import pytest
 
 import toolrun
-from test_tool_sandbox import without
-from test_tool_targets import bytes_of, device, full  # noqa: F401: fixtures
+from kernels import without
 from toolrun import TIMEOUT, fails_in_one_line, good, qemu_img, run
 
 MODES = ['none', 'writeback', 'unsafe', 'directsync', 'writethrough', 'off']
@@ -32,8 +31,9 @@ def image(images):
     [], ['-p'], ['-q', '-p'], ['-U'], ['-W'], ['-C'], ['-m', '4'], ['-W', '-m', '2'], ['-t', 'none'],
     ['-T', 'none'], ['-t', 'writeback', '-T', 'directsync'], ['-tnone', '-Tunsafe'], ['-S', '0'],
     ['-S', '64k'], ['-S0'], ['-S', '1.5k'], ['-o', 'preallocation=off'],
-    ['-o', 'preallocation=falloc'], ['-o', 'preallocation=full'], ['-o', 'preallocation=full', '-S', '0'],
-    ['-pqUWS0t', 'none']])
+    ['-o', 'preallocation=falloc'], ['-o', 'preallocation=full'],
+    ['-o', 'preallocation=full', '-S', '0'],
+    ['-pqUWt', 'none', '-S0']])
 def test_same_words_make_the_same_file(image, tmp_path, words):
     words = ['convert', '-f', 'qcow2', '-O', 'raw', *words, image]
     qemu_img(*words, tmp_path / 'theirs')
@@ -83,11 +83,12 @@ def test_no_creation_is_what_devices_and_pipes_have_anyway(image, tmp_path):
     assert process.wait(30) == 0
 
 
-def test_block_device_is_written_the_same_with_and_without_creation(image, device):  # noqa: F811
+def test_block_device_is_written_the_same_with_and_without_creation(image, device):
     for words in ([], ['-n']):
         good('convert', *words, image, device)
         content = good('cat', image).stdout
-        assert bytes_of(device)[:len(content)] == content
+        with open(device, 'rb') as file:
+            assert file.read(len(content)) == content
 
 
 def test_no_creation_of_a_file_is_refused_as_it_is_replaced(image, tmp_path):
@@ -128,7 +129,7 @@ def test_other_files_have_holes(images, tmp_path, words):
     assert allocated(tmp_path / 'out') < os.path.getsize(tmp_path / 'out')
 
 
-def test_place_for_a_whole_file_that_is_not_there_is_told(full, tmp_path):  # noqa: F811
+def test_place_for_a_whole_file_that_is_not_there_is_told(full, tmp_path):
     image = toolrun.create(tmp_path / 'disk.qcow2', '64M', 'write -P 1 0 64k')
     good('convert', image, full / 'sparse')
     for words in (['-S', '0'], ['-o', 'preallocation=falloc']):
@@ -239,14 +240,12 @@ def test_what_is_not_done_here_is_told(image, tmp_path, command, words, said):
     assert 'unknown' not in text and os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize('command', toolrun.COMMANDS)
+@pytest.mark.parametrize('command', [name for name in toolrun.COMMANDS if name != 'vet'])
 def test_raw_disk_is_told_how_it_is_read(tmp_path, command):
     disk = tmp_path / 'disk.raw'
     disk.write_bytes(bytes(65536))
     more = {'convert': [tmp_path / 'out'], 'explain': ['0'], 'compare': [disk]}.get(command, [])
     result = run(command, disk, *more)
-    if command == 'vet':
-        return  # a verdict: it is what it seems
     text = fails_in_one_line(result, 'not a qcow2 image', code=2 if command == 'compare' else 1)
     # Reading it as raw would show nothing to check.
     assert ('; a raw disk needs -f raw\n' in text) == (command != 'check')

@@ -2,12 +2,10 @@
 """The sandbox: what an attacker in the program would find shut, that the program itself misses nothing,
 and that it is there. (All other tests of the tool run within it, as it is the default.)"""
 
-import ctypes
 import errno
 import os
 import platform
 import re
-import struct
 import subprocess
 import time
 
@@ -15,6 +13,7 @@ import pytest
 
 import toolrun
 from chainrun import PASSPHRASE, encrypted
+from kernels import CALLS, without, without_low_memory
 from toolrun import COMMANDS, fails_in_one_line, good, run
 
 BUILD = os.path.abspath(os.environ.get('QCOW2_BUILD', toolrun.ROOT / 'build'))
@@ -298,41 +297,6 @@ def test_nothing_is_read_if_the_name_of_the_output_cannot_be_kept(sandbox, image
     fails_in_one_line(result, '--require-sandbox: ', 'names of the output', 'nothing was read')
     assert not os.listdir(tmp_path)
     good('convert', '--require-sandbox', images['v3'], tmp_path / 'out')
-
-
-# A kernel without Landlock and seccomp, as far as a program can tell: their calls give ENOSYS.
-CALLS = {'x86_64': (317, (444, 445, 446)), 'aarch64': (277, (444, 445, 446))}
-
-
-def without(*numbers):
-    """For preexec_fn: makes these system calls fail with ENOSYS."""
-    code = [(0x20, 0, 0, 0)]  # load the number of the call
-    for i, number in enumerate(numbers):
-        code.append((0x15, len(numbers) - i, 0, number))
-    code += [(0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x00050000 | errno.ENOSYS)]
-    return under(code)
-
-
-def without_low_memory():
-    """For preexec_fn: nothing can be mapped at an address that is asked for below 16 MiB."""
-    return under([(0x20, 0, 0, 0), (0x15, 0, 5, 9),     # mmap
-                  (0x20, 0, 0, 20), (0x15, 0, 3, 0),    # the upper half of the address
-                  (0x20, 0, 0, 16), (0x15, 1, 0, 0),    # and the lower: 0 is "anywhere"
-                  (0x35, 0, 1, 1 << 24), (0x06, 0, 0, 0x7fff0000),
-                  (0x06, 0, 0, 0x00050000 | errno.EPERM)])
-
-
-def under(code):
-    """For preexec_fn: puts the process under a filter of seccomp."""
-    program = ctypes.create_string_buffer(b''.join(struct.pack('=HBBI', *each) for each in code))
-    head = ctypes.create_string_buffer(struct.pack('@HP', len(code), ctypes.addressof(program)))
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def install():
-        assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
-        assert libc.prctl(22, 2, head, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
-        assert program is not None
-    return install
 
 
 @pytest.mark.skipif(platform.machine() not in CALLS, reason='numbers of system calls are not known')

@@ -162,25 +162,6 @@ def test_what_may_not_be_written_stays_as_it_is(image, tmp_path, what):
     assert as_nobody(tool, place, 'convert', 'disk.qcow2', 'out').returncode == 0
 
 
-@pytest.fixture(params=['tmpfs', 'ext4'])
-def full(request, tmp_path):
-    """A file system of its own with little room, and its size."""
-    place = tmp_path / 'full'
-    place.mkdir()
-    if request.param == 'tmpfs':
-        words = ['mount', '-t', 'tmpfs', '-o', 'size=2M', 'full', place]
-    else:
-        with open(tmp_path / 'file-system', 'wb') as file:
-            file.truncate(2 << 20)
-        subprocess.run(['mke2fs', '-q', '-t', 'ext4', '-O', '^has_journal', '-F',
-                        tmp_path / 'file-system'], check=True)
-        words = ['mount', '-o', 'loop', tmp_path / 'file-system', place]
-    if subprocess.run(words, stderr=subprocess.PIPE).returncode != 0:
-        pytest.skip('cannot mount a file system')
-    yield place
-    subprocess.run(['umount', place], check=True)
-
-
 def test_full_file_system(image, full):
     before = os.statvfs(full).f_bfree
     (full / 'old').write_bytes(b'old')
@@ -266,21 +247,6 @@ def test_text_into_a_closed_pipe(image, words):
     result = run(*[word.format(image=image) for word in words], stdout=writer)
     os.close(writer)
     fails_in_one_line(result, 'standard output', 'closed by its reader')
-
-
-@pytest.fixture
-def device(tmp_path):
-    """A block device of 8 MiB and a sector, full of twos."""
-    if os.geteuid() != 0 or not os.path.exists('/dev/loop-control'):
-        pytest.skip('needs root and loop devices')
-    (tmp_path / 'backing').write_bytes(b'\2' * ((8 << 20) + 512))
-    done = subprocess.run(['losetup', '--find', '--show', tmp_path / 'backing'],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode != 0:
-        pytest.skip('no loop devices')
-    path = done.stdout.decode().strip()
-    yield path
-    subprocess.run(['losetup', '-d', path], check=True)
 
 
 def bytes_of(path):
