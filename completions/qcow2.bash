@@ -27,7 +27,8 @@ _qcow2()
         ;;
     convert)
         options="--progress --threads --output-format --out-of-order --keep-zeros --target-is-zero
-            --sync --force $disk"
+            --sync --force --internal-snapshot --no-create --options --sparse-size --target-cache
+            --source-cache --copy-offload $disk"
         ;;
     cat)
         options="--start-offset --max-length --threads --vm-state --force $disk"
@@ -37,12 +38,12 @@ _qcow2()
         outputs="human json"
         ;;
     check)
-        options="--max-memory --output --key-file"
+        options="--max-memory --source-cache --output --key-file"
         outputs="human json"
         ;;
     compare)
-        options="--second-format --second-snapshot --second-key-file --strict --progress --threads
-            --output $disk"
+        options="--second-format --second-snapshot --second-key-file --strict --source-cache
+            --progress --threads --output $disk"
         outputs="human json"
         ;;
     explain)
@@ -104,8 +105,18 @@ _qcow2()
         mapfile -t COMPREPLY < <(compgen -W "raw" -- "$current")
         return
         ;;
+    --target-cache | -t | --source-cache | -T)
+        mapfile -t COMPREPLY < <(compgen -W "none writeback unsafe directsync writethrough" -- "$current")
+        return
+        ;;
+    -s)
+        if [[ $command != compare ]]; then
+            return
+        fi
+        ;;
     --cache-size | --start-offset | --max-length | --threads | --snapshot | --second-snapshot | \
-        --bitmap | --max-memory | --max-virtual-size | --max-ratio | --max-expansion | --host | -s | -l | -m)
+        --bitmap | --max-memory | --max-virtual-size | --max-ratio | --max-expansion | --host | \
+        --internal-snapshot | --options | -o | --sparse-size | -S | -l | -m)
         return
         ;;
     esac

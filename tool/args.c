@@ -12,6 +12,7 @@
 
 #include "common.h"
 #include "help.h"
+#include "refused.h"
 #include "report.h"
 #include "size.h"
 #include "suggest.h"
@@ -85,12 +86,17 @@ static int wrong_long(const struct args *args, const struct getopt_tables *table
     size_t count = strcspn(word + 2, "=");
     const char *prefixed[2] = { NULL, NULL };
     struct suggestion suggestion;
+    const char *why;
 
     if (count >= sizeof typed) {
         return args_wrong(args, "unknown option '%s'", word);
     }
     memcpy(typed, word + 2, count);
     typed[count] = '\0';
+    why = refused_why(args->command, 0, typed);
+    if (why != NULL) {
+        return args_wrong(args, "there is no option '--%s': %s", typed, why);
+    }
     suggest_begin(&suggestion, typed);
     for (int i = 0; i < tables->count; i++) {
         const char *name = tables->longs[i].name;
@@ -135,7 +141,10 @@ static int wrong_option(const struct args *args, const struct getopt_tables *tab
         return wrong_long(args, tables, args->argv[optind - 1]);
     }
     if (option == NULL) {
-        return args_wrong(args, "unknown option '-%c'", optopt);
+        const char *why = refused_why(args->command, optopt, NULL);
+
+        return why != NULL ? args_wrong(args, "there is no option '-%c': %s", optopt, why)
+                           : args_wrong(args, "unknown option '-%c'", optopt);
     }
     return args_wrong(
         args, answer == ':' ? "option '--%s' needs a value" : "option '--%s' takes no value",
@@ -250,6 +259,23 @@ bool args_format(const struct args *args, int *format_ret)
         }
     }
     args_wrong(args, "'--%s' takes qcow2, qcow or raw, not '%s'", args->option->name, args->value);
+    return false;
+}
+
+bool args_cache_mode(const struct args *args, bool *flush_ret)
+{
+    /* "off" is what "none" was called once. */
+    static const char *const modes[] = { "none",         "writeback", "directsync",
+                                         "writethrough", "unsafe",    "off" };
+
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(args->value, modes[i]) == 0) {
+            *flush_ret = strcmp(modes[i], "unsafe") != 0;
+            return true;
+        }
+    }
+    args_wrong(args, "'--%s' takes none, writeback, unsafe, directsync or writethrough, not '%s'",
+               args->option->name, args->value);
     return false;
 }
 

@@ -95,6 +95,10 @@ bool args_number(const struct args *args, uint32_t least, uint32_t most, uint32_
 /* The value of the current option as the format of an image (enum qcow2_format). Reports otherwise. */
 bool args_format(const struct args *args, int *format_ret);
 
+/* The value of the current option as one of QEMU's cache modes: does it ask for what is written to be on
+ * the medium at the end? Reports otherwise. */
+bool args_cache_mode(const struct args *args, bool *flush_ret);
+
 /* Is the value of the current option `word`? Reports otherwise, `why` being the reason. */
 bool args_only(const struct args *args, const char *word, const char *why);
 

@@ -8,8 +8,8 @@
 
 #include "open.h"
 #include "out.h"
+#include "own_files.h"
 #include "report.h"
-#include "signals.h"
 #include "stats.h"
 #include "stream.h"
 
@@ -49,9 +49,9 @@ static int copy(struct qcow2_image *image, const char *path, struct qcow2_copy_o
     return EXIT_SUCCESS;
 }
 
-static bool output_is_fit(const struct qcow2_image *image, bool force)
+static bool output_is_fit(const struct qcow2_image *image, const char *path, bool force)
 {
-    if (qcow2_has_file(image, STDOUT_FILENO)) {
+    if (own_files_have_fd(image, path, STDOUT_FILENO)) {
         report("standard output", "is a file of the image itself, which is never overwritten");
         return false;
     }
@@ -106,11 +106,10 @@ static int run(struct args *args)
         return EXIT_FAILURE;
     }
     size = qcow2_size(image);
-    if (!output_is_fit(image, force)) {
+    if (!output_is_fit(image, args->operands[0], force)) {
         code = EXIT_FAILURE;
     } else if (range.offset < size && length > 0) {
         range.length = length < size - range.offset ? length : size - range.offset;
-        signals_exit_at_once();
         code = copy(image, args->operands[0], &range);
     }
     stats_print(args->operands[0], image, &args->common);

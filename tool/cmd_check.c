@@ -27,6 +27,8 @@ enum { ID_MAX_MEMORY = ARG_FIRST_LONG };
 static const struct arg_option options[] = {
     { ID_MAX_MEMORY, "max-memory", "SIZE",
       "memory the check may take, 4 bytes for each cluster of the file (default 1G)" },
+    { 'T', "source-cache", "MODE",
+      "accepted for qemu-img's sake: one of QEMU's cache modes, which changes nothing" },
     { ARG_OUTPUT, "output", "human|json",
       "a line for each finding and a summary (the default), or JSON that equals qemu-img's; the "
       "findings stand beside it, under the key \"qcow2\"" },
@@ -233,7 +235,9 @@ static int run(struct args *args)
     int code;
 
     while ((option = args_next(args)) > 0) {
-        if (!args_size(args, &max_memory)) {
+        bool ignored;
+
+        if (option == 'T' ? !args_cache_mode(args, &ignored) : !args_size(args, &max_memory)) {
             return EXIT_FAILURE;
         }
     }
@@ -243,13 +247,14 @@ static int run(struct args *args)
     if (!args_operands(args, 1, 1)) {
         return EXIT_FAILURE;
     }
+    args->common.raw_option = NULL; /* it has nothing to check either */
     check.path = args->operands[0];
     check.quiet = args->common.quiet;
-    signals_catch();
     image = open_image(check.path, &args->common, QCOW2_OPEN_METADATA_ONLY);
     if (image == NULL) {
         return EXIT_FAILURE;
     }
+    signals_catch();
     code = check_image(&check, image, max_memory, args->common.output);
     stats_print(check.path, image, &args->common);
     qcow2_close(image);

@@ -22,7 +22,7 @@
 
 enum { EXIT_DIFFERENT = 1, EXIT_ERROR = 2 };
 
-enum { ID_SECOND_SNAPSHOT = ARG_FIRST_LONG, ID_SECOND_KEY_FILE, ID_STRICT };
+enum { ID_SECOND_SNAPSHOT = ARG_FIRST_LONG, ID_SECOND_KEY_FILE };
 
 static const struct arg_option options[] = {
     { 'F', "second-format", "FORMAT", "the format of the second image, as -f is of the first" },
@@ -30,9 +30,11 @@ static const struct arg_option options[] = {
       "a snapshot of the second image, as --snapshot is of the first" },
     { ID_SECOND_KEY_FILE, "second-key-file", "FILE",
       "the passphrase of the second image, if it is another than that of the first" },
-    { ID_STRICT, "strict", NULL, "disks of different sizes differ, even if the rest is zeros" },
+    { 's', "strict", NULL, "disks of different sizes differ, even if the rest is zeros" },
     { 'p', "progress", NULL, "show progress even if standard error is no terminal" },
     { 'm', "threads", "N", "use N threads, 1 to 64 (default: one for each processor, at most 16)" },
+    { 'T', "source-cache", "MODE",
+      "accepted for qemu-img's sake: one of QEMU's cache modes, which changes nothing" },
     { ARG_OUTPUT, "output", "human|json", "a few lines (the default), or a JSON object" },
     { 0, NULL, NULL, NULL }
 };
@@ -62,6 +64,7 @@ static bool read_options(struct compare *compare, const char **second_snapshot, 
 
     while ((option = args_next(args)) > 0) {
         bool good = true;
+        bool ignored;
 
         switch (option) {
         case 'F':
@@ -77,11 +80,14 @@ static bool read_options(struct compare *compare, const char **second_snapshot, 
                            KEY_FILES_MAX);
             }
             break;
-        case ID_STRICT:
+        case 's':
             compare->strict = true;
             break;
         case 'p':
             compare->progress_mode = PROGRESS_FORCE;
+            break;
+        case 'T':
+            good = args_cache_mode(args, &ignored);
             break;
         default: /* 'm' */
             good = args_number(args, 1, 64, &compare->options.threads);
@@ -245,7 +251,6 @@ static int run(struct args *args)
         compare.sides[i].path = args->operands[i];
         compare.sides[i].common = args->common;
     }
-    compare.sides[0].common.raw_option = "a raw disk needs -f raw";
     compare.sides[1].common.raw_option = "a raw disk needs -F raw";
     compare.sides[1].common.format = second_format;
     compare.sides[1].common.snapshot = second_snapshot;
@@ -256,14 +261,12 @@ static int run(struct args *args)
     } else {
         args->common.keys->images_left = 2;
     }
-    signals_catch();
     if (confine(&needs) && open_sides(&compare)) {
+        signals_catch();
         code = compare_sides(&compare);
         for (int i = 0; i < 2; i++) {
             stats_print(compare.sides[i].path, compare.sides[i].image, &args->common);
         }
-    } else if (signals_caught() != 0) {
-        code = signals_exit_code();
     }
     keys_forget(&compare.second_keys);
     qcow2_close(compare.sides[0].image);

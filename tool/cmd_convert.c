@@ -14,123 +14,79 @@
 #include <unistd.h>
 
 #include "confine.h"
+#include "convert_options.h"
 #include "open.h"
 #include "out.h"
+#include "own_files.h"
 #include "progress.h"
 #include "report.h"
 #include "signals.h"
 #include "size.h"
+#include "snapshot_words.h"
 #include "stats.h"
 #include "stream.h"
 #include "target.h"
 #include "text.h"
 
-enum { ID_KEEP_ZEROS = ARG_FIRST_LONG, ID_TARGET_IS_ZERO, ID_SYNC, ID_FORCE };
-
-static const struct arg_option options[] = {
-    { 'p', "progress", NULL, "show progress even if standard error is no terminal" },
-    { 'm', "threads", "N", "use N threads, 1 to 64 (default: one for each processor, at most 16)" },
-    { 'O', "output-format", "FORMAT", "the format to write; raw is the only one" },
-    { 'W', "out-of-order", NULL,
-      "accepted for qemu-img's sake and always so: files and devices are written in any order" },
-    { ID_KEEP_ZEROS, "keep-zeros", NULL,
-      "write stored zeros as zeros; only what the image calls a hole or zero becomes a hole" },
-    { ID_TARGET_IS_ZERO, "target-is-zero", NULL,
-      "the target device is known to read as zeros: write data only" },
-    { ID_SYNC, "sync", NULL, "finish only when everything has reached the medium (fsync)" },
-    { ID_FORCE, "force", NULL, "write a disk to a terminal if asked to" },
-    { 0, NULL, NULL, NULL }
-};
+/* So many extents are looked at for the sake of a message: some milliseconds. */
+#define STORED_EXTENTS_MAX 10000
 
 struct convert {
     const struct args *args;
     const char *image_path;
     const char *out_path;
+    struct convert_options options;
     struct qcow2_image *image;
-    struct qcow2_copy_options copy;
     struct progress progress;
-    int progress_mode;
-    bool sync;
-    bool force;
 };
 
-static bool read_options(struct args *args, struct convert *convert)
-{
-    int option;
-
-    while ((option = args_next(args)) > 0) {
-        bool good = true;
-
-        switch (option) {
-        case 'p':
-            convert->progress_mode = PROGRESS_FORCE;
-            break;
-        case 'm':
-            good = args_number(args, 1, 64, &convert->copy.threads);
-            break;
-        case 'O':
-            good = args_only(args, "raw", "this program writes nothing else");
-            break;
-        case ID_KEEP_ZEROS:
-            convert->copy.flags |= QCOW2_COPY_KEEP_ZEROS;
-            break;
-        case ID_TARGET_IS_ZERO:
-            convert->copy.flags |= QCOW2_COPY_TARGET_IS_ZERO;
-            break;
-        case ID_SYNC:
-            convert->sync = true;
-            break;
-        case ID_FORCE:
-            convert->force = true;
-            break;
-        default: /* 'W': nothing to do */
-            break;
-        }
-        if (!good) {
-            args->exit_code = EXIT_FAILURE;
-            return false;
-        }
-    }
-    if (args->common.quiet) {
-        convert->progress_mode = PROGRESS_OFF;
-    }
-    if (option == 0 && !args_operands(args, 2, 2)) {
-        args->exit_code = EXIT_FAILURE;
-        return false;
-    }
-    return option == 0;
-}
-
-/* How much of the disk is stored as bytes: what a sparse file of it may take. */
-static uint64_t stored_bytes(struct qcow2_image *image)
+/* How much of the disk is stored as bytes: what a sparse file of it may take. False: that is not found
+ * out soon. (A table that is named a million times makes a walk of years.) */
+static bool stored_bytes(struct qcow2_image *image, uint64_t *bytes_ret)
 {
     struct qcow2_extent extent;
     uint64_t cursor = 0;
-    uint64_t bytes = 0;
+    int r = 1;
 
-    while (qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
-        if (extent.kind == QCOW2_EXTENT_DATA || extent.kind == QCOW2_EXTENT_COMPRESSED) {
-            bytes += extent.length;
+    *bytes_ret = 0;
+    for (int i = 0; i < STORED_EXTENTS_MAX && r == 1 && signals_caught() == 0; i++) {
+        r = qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL);
+        if (r == 1 &&
+            (extent.kind == QCOW2_EXTENT_DATA || extent.kind == QCOW2_EXTENT_COMPRESSED)) {
+            *bytes_ret += extent.length;
         }
     }
-    return bytes;
+    return r == 0;
+}
+
+static void report_full(const struct convert *convert, const struct qcow2_error *err)
+{
+    const char *what = err->sys_errno == ENOSPC ? "no space left on device" : "disk quota exceeded";
+    char text[SIZE_TEXT_MAX];
+    uint64_t bytes;
+
+    if (convert->options.allocate) {
+        bytes = qcow2_size(convert->image);
+        report(convert->out_path, "%s: the whole disk needs %" PRIu64 " bytes (%s) of space", what,
+               bytes, size_format(text, bytes));
+    } else if (stored_bytes(convert->image, &bytes)) {
+        report(convert->out_path, "%s: the disk needs up to %" PRIu64 " bytes (%s) of space", what,
+               bytes, size_format(text, bytes));
+    } else {
+        report(convert->out_path, "%s", what);
+    }
 }
 
 /* Reports why a copy failed: the target's fault under the target's name, the image's under its
- * own. */
-static int report_copy(struct convert *convert, const struct qcow2_error *err)
+ * own. Once nothing is left to clean up, since this may take a moment. */
+static int report_copy(const struct convert *convert, const struct qcow2_error *err)
 {
     if (err->code == QCOW2_E_CANCELLED && signals_caught() != 0) {
         report(convert->out_path, "stopped by %s, not complete", signals_name());
         return signals_exit_code();
     }
     if (err->code == QCOW2_E_IO && (err->sys_errno == ENOSPC || err->sys_errno == EDQUOT)) {
-        uint64_t bytes = stored_bytes(convert->image);
-        char text[SIZE_TEXT_MAX];
-
-        report(convert->out_path, "%s: the disk needs up to %" PRIu64 " bytes (%s) of space",
-               err->sys_errno == ENOSPC ? "no space left on device" : "disk quota exceeded", bytes,
-               size_format(text, bytes));
+        report_full(convert, err);
     } else if (err->code == QCOW2_E_IO && err->sys_errno == EPIPE) {
         report(convert->out_path, "closed by its reader before everything was written");
     } else if (err->code == QCOW2_E_IO && err->sys_errno == EFBIG) {
@@ -150,46 +106,45 @@ static int report_copy(struct convert *convert, const struct qcow2_error *err)
     return EXIT_FAILURE;
 }
 
-static int copy_to_fd(struct convert *convert, int fd)
+/* False: for report_copy. */
+static bool copy_to_fd(struct convert *convert, int fd, struct qcow2_error *err)
 {
-    struct qcow2_error err = QCOW2_ERROR_INIT;
     int r;
 
-    convert->copy.progress = progress_update;
-    convert->copy.progress_ctx = &convert->progress;
-    progress_begin(&convert->progress, convert->progress_mode);
-    r = qcow2_copy_to_fd(convert->image, fd, &convert->copy, &err);
+    convert->options.copy.progress = progress_update;
+    convert->options.copy.progress_ctx = &convert->progress;
+    progress_begin(&convert->progress, convert->options.progress_mode);
+    r = qcow2_copy_to_fd(convert->image, fd, &convert->options.copy, err);
     if (r < 0) {
         progress_end(&convert->progress);
-        return report_copy(convert, &err);
     }
-    return EXIT_SUCCESS;
+    return r == 0;
 }
 
-/* Onto a regular file that the shell opened for us, from where it stands. */
-static int copy_to_open_file(struct convert *convert, int fd)
+/* Onto a regular file that the shell opened for us, from where it stands. False: for report_copy. */
+static bool copy_to_open_file(struct convert *convert, int fd, struct qcow2_error *err)
 {
-    struct qcow2_error err = QCOW2_ERROR_INIT;
     struct stream stream;
     int r;
 
-    progress_begin(&convert->progress, convert->progress_mode);
+    progress_begin(&convert->progress, convert->options.progress_mode);
     stream_begin(&stream, fd, qcow2_size(convert->image), &convert->progress);
-    r = qcow2_copy_to_callback(convert->image, stream_receive, &stream, &convert->copy, &err);
+    r = qcow2_copy_to_callback(convert->image, stream_receive, &stream, &convert->options.copy,
+                               err);
     if (r == 0) {
         stream.sys_errno = stream_finish(&stream);
     }
     if (r == 0 && stream.sys_errno == 0) {
-        return EXIT_SUCCESS;
+        return true;
     }
     progress_end(&convert->progress);
     if (stream.sys_errno != 0) {
-        err.code = QCOW2_E_IO;
-        err.sys_errno = stream.sys_errno;
-        snprintf(err.message, sizeof err.message, "cannot write to the target: %s",
+        err->code = QCOW2_E_IO;
+        err->sys_errno = stream.sys_errno;
+        snprintf(err->message, sizeof err->message, "cannot write to the target: %s",
                  strerror(stream.sys_errno));
     }
-    return report_copy(convert, &err);
+    return false;
 }
 
 /* What was done, for whoever watched. */
@@ -213,17 +168,36 @@ static void print_summary(struct convert *convert)
     }
 }
 
+/* NULL after a report. */
+static struct qcow2_image *open_wanted(const struct convert *convert)
+{
+    struct qcow2_image *image = open_image(convert->image_path, &convert->args->common, 0);
+
+    if (image != NULL &&
+        !snapshot_words_hold(&convert->options.snapshot, convert->args->common.snapshot, image,
+                             convert->image_path)) {
+        qcow2_close(image);
+        image = NULL;
+    }
+    return image;
+}
+
 static int to_standard_output(struct convert *convert)
 {
+    struct qcow2_error err = QCOW2_ERROR_INIT;
     struct stat info;
-    int code;
+    bool copied;
 
+    convert->image = open_wanted(convert);
+    if (convert->image == NULL) {
+        return EXIT_FAILURE;
+    }
     convert->out_path = "standard output";
-    if (qcow2_has_file(convert->image, STDOUT_FILENO)) {
+    if (own_files_have_fd(convert->image, convert->image_path, STDOUT_FILENO)) {
         report(convert->out_path, "is a file of the image itself, which is never overwritten");
         return EXIT_FAILURE;
     }
-    if (isatty(STDOUT_FILENO) == 1 && !convert->force) {
+    if (isatty(STDOUT_FILENO) == 1 && !convert->options.force) {
         report(convert->out_path,
                "is a terminal; redirect it to a file or a pipe, or insist with --force");
         return EXIT_FAILURE;
@@ -232,17 +206,24 @@ static int to_standard_output(struct convert *convert)
         report_errno(convert->out_path, errno, "cannot be written");
         return EXIT_FAILURE;
     }
-    signals_exit_at_once();
+    if (S_ISREG(info.st_mode) && convert->options.allocate) {
+        report(convert->out_path, "is a file that is open already, and only one that is made here "
+                                  "can be allocated as a whole; give its name");
+        return EXIT_FAILURE;
+    }
     if (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode)) {
-        code = copy_to_open_file(convert, STDOUT_FILENO);
+        copied = copy_to_open_file(convert, STDOUT_FILENO, &err);
     } else {
-        code = copy_to_fd(convert, STDOUT_FILENO);
+        copied = copy_to_fd(convert, STDOUT_FILENO, &err);
     }
-    if (code == EXIT_SUCCESS && convert->sync && fsync(STDOUT_FILENO) != 0 && errno != EINVAL) {
+    if (!copied) {
+        return report_copy(convert, &err);
+    }
+    if (convert->options.sync && fsync(STDOUT_FILENO) != 0 && errno != EINVAL) {
         report_errno(convert->out_path, errno, "flushing to the medium failed");
-        code = EXIT_FAILURE;
+        return EXIT_FAILURE;
     }
-    return code;
+    return EXIT_SUCCESS;
 }
 
 /* The image, once the program is confined to it and to the target; NULL after a report. */
@@ -253,7 +234,7 @@ static struct qcow2_image *open_for_target(const struct convert *convert,
     const struct confinement needs = {
         .common = common, .images = &convert->image_path, .image_count = 1, .target = target
     };
-    struct qcow2_image *image = confine(&needs) ? open_image(convert->image_path, common, 0) : NULL;
+    struct qcow2_image *image = confine(&needs) ? open_wanted(convert) : NULL;
 
     if (image != NULL && !target_is_fit(target, image, convert->image_path)) {
         qcow2_close(image);
@@ -262,22 +243,55 @@ static struct qcow2_image *open_for_target(const struct convert *convert,
     return image;
 }
 
+/* With -n the target is there, to be written in place. That is what happens to devices and pipes anyway; a
+ * file appears when it is complete, and half of it in the place of another one is no good to anybody. */
+static bool is_there(const struct convert *convert)
+{
+    struct stat info;
+
+    if (stat(convert->out_path, &info) != 0) {
+        report_errno(convert->out_path, errno, "-n does not make it");
+        return false;
+    }
+    if (S_ISREG(info.st_mode)) {
+        report(convert->out_path, "a file is always replaced as a whole; leave out -n");
+        return false;
+    }
+    return true;
+}
+
+/* False: for report_copy. */
+static bool fill_target(struct convert *convert, const struct target *target,
+                        struct qcow2_error *err)
+{
+    if (!copy_to_fd(convert, target->fd, err)) {
+        return false;
+    }
+    if (convert->options.allocate && !target_allocate(target, qcow2_size(convert->image), err)) {
+        progress_end(&convert->progress);
+        return false;
+    }
+    return true;
+}
+
 /* The target is made ready first, before anything of the image can have a say in how. */
 static int to_target(struct convert *convert)
 {
+    struct qcow2_error err = QCOW2_ERROR_INIT;
     struct target target;
-    int code;
 
     /* Nothing is waited for, or made, for an image that is not there. */
     if (faccessat(AT_FDCWD, convert->image_path, R_OK, AT_EACCESS) != 0) {
         report_errno(convert->image_path, errno, "cannot open the file");
         return EXIT_FAILURE;
     }
-    signals_exit_at_once();
-    if (!target_open(&target, convert->out_path, convert->sync)) {
+    if (convert->options.no_create && !is_there(convert)) {
         return EXIT_FAILURE;
     }
-    if (target.kind == TARGET_STREAM && isatty(target.fd) == 1 && !convert->force) {
+    if (!target_open(&target, convert->out_path, convert->options.sync)) {
+        return EXIT_FAILURE;
+    }
+    if (target.kind == TARGET_STREAM && isatty(target.fd) == 1 && !convert->options.force) {
         report(convert->out_path, "is a terminal; insist with --force");
         target_abandon(&target);
         return EXIT_FAILURE;
@@ -291,30 +305,25 @@ static int to_target(struct convert *convert)
     if (target.kind != TARGET_STREAM) {
         signals_catch();
     }
-    code = copy_to_fd(convert, target.fd);
-    if (code != EXIT_SUCCESS) {
+    if (!fill_target(convert, &target, &err)) {
         target_abandon(&target);
-        return code;
+        return report_copy(convert, &err);
     }
-    return target_commit(&target, convert->sync) ? EXIT_SUCCESS : EXIT_FAILURE;
+    return target_commit(&target, convert->options.sync) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int run(struct args *args)
 {
-    struct convert convert = { .args = args, .copy = QCOW2_COPY_OPTIONS_INIT };
+    struct convert convert = { .args = args, .options = { .copy = QCOW2_COPY_OPTIONS_INIT } };
     int code;
 
-    if (!read_options(args, &convert)) {
+    if (!convert_options_read(&convert.options, args)) {
+        convert_options_free(&convert.options);
         return args->exit_code;
     }
     convert.image_path = args->operands[0];
     convert.out_path = args->operands[1];
-    if (strcmp(convert.out_path, "-") == 0) {
-        convert.image = open_image(convert.image_path, &args->common, 0);
-        code = convert.image != NULL ? to_standard_output(&convert) : EXIT_FAILURE;
-    } else {
-        code = to_target(&convert);
-    }
+    code = strcmp(convert.out_path, "-") == 0 ? to_standard_output(&convert) : to_target(&convert);
     if (code == EXIT_SUCCESS) {
         print_summary(&convert);
     }
@@ -322,6 +331,7 @@ static int run(struct args *args)
         stats_print(convert.image_path, convert.image, &args->common);
     }
     qcow2_close(convert.image);
+    convert_options_free(&convert.options);
     return code;
 }
 
@@ -337,7 +347,7 @@ const struct command command_convert = {
         "file that has the name already is replaced then; a symbolic link is followed. OUT may "
         "also be a block device, which is written in place, a pipe, or - for standard output. The "
         "image itself is never overwritten.",
-    .options = options,
+    .options = convert_option_table,
     .examples = "  qcow2 convert disk.qcow2 disk.raw\n"
                 "      the disk as a raw file\n"
                 "  qcow2 convert disk.qcow2 - | ssh host 'cat > disk.raw'\n"

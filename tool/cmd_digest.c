@@ -157,12 +157,15 @@ static int digest_path(struct job *job, const char *path)
 {
     unsigned char result[DIGEST_BYTES];
     char hex[2 * DIGEST_BYTES + 1];
-    struct qcow2_image *image = open_image(path, &job->args->common, 0);
+    struct qcow2_image *image;
     int code;
 
+    signals_exit_at_once();
+    image = open_image(path, &job->args->common, 0);
     if (image == NULL) {
         return EXIT_FAILURE;
     }
+    signals_catch();
     code = digest_image(image, path, job->threads, job->progress_mode, result);
     if (code == EXIT_SUCCESS) {
         format_hex(result, hex);
@@ -186,7 +189,6 @@ static int digest_all(struct job *job)
                                        .image_count = args->operand_count };
     int code = EXIT_SUCCESS;
 
-    signals_catch();
     if (!confine(&needs)) {
         return EXIT_FAILURE;
     }

@@ -12,7 +12,6 @@
 #include "keys.h"
 #include "open.h"
 #include "report.h"
-#include "signals.h"
 #include "size.h"
 #include "stats.h"
 
@@ -53,7 +52,6 @@ static int explain_from_file(struct args *args, const char *path, uint64_t offse
         return args_wrong(args, "'--host' looks at all snapshots, so '--snapshot' has no meaning");
     }
     layer_files_init(&files);
-    signals_exit_at_once();
     /* Every snapshot is opened on its own, with the same keys; main forgets them. */
     args->common.keys->images_left = UINT_MAX;
     args->common.keys->remember = true;

@@ -8,7 +8,6 @@
 
 #include "confine.h"
 #include "report.h"
-#include "signals.h"
 #include "stats.h"
 #include "suggest.h"
 #include "vet.h"
@@ -204,7 +203,6 @@ static int run(struct args *args)
     if (list) {
         return list_rules(args, &policy);
     }
-    signals_exit_at_once();
     return vet_image(args, &policy);
 }
 

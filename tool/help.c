@@ -75,5 +75,5 @@ void help_print(const struct command *command, const struct arg_option *common)
     for (const struct arg_option *option = common; option->name != NULL; option++) {
         put_option(option);
     }
-    printf("\nSizes and offsets are bytes: 4096, 0x1000, 64K, 10G (K to E: powers of 1024).\n");
+    printf("\nSizes and offsets are bytes: 4096, 0x1000, 64K, 1.5G (K to E: powers of 1024).\n");
 }

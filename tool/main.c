@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "inherited.h"
 #include "keys.h"
 #include "out.h"
 #include "report.h"
@@ -100,6 +101,7 @@ static int run_command(const struct command *command, int argc, char **argv)
     memset(&keys, 0, sizeof keys);
     memset(&args, 0, sizeof args);
     args.common.keys = &keys;
+    args.common.raw_option = "a raw disk needs -f raw";
     args.command = command;
     args.argc = argc;
     args.argv = argv;
@@ -160,6 +162,7 @@ int main(int argc, char **argv)
     int code;
 
     take_standard_descriptors();
+    inherited_close(argc, argv);
     signals_init();
     /* One write for each line: lines of several processes do not mix. */
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ);

@@ -11,7 +11,6 @@
 #include "keys.h"
 #include "report.h"
 #include "sandbox.h"
-#include "signals.h"
 
 /* What can be done about a failure, as the end of a sentence; NULL: nothing that is known here. */
 static const char *advice(const struct qcow2_error *err, const struct grants *grants,
@@ -55,9 +54,7 @@ static void report_failure(const char *path, const struct qcow2_error *err,
     const char *layer =
         err->depth > 0 && err->depth == grants->layer_depth ? grants->layer_name : NULL;
 
-    if (signals_caught() != 0) {
-        report(path, "stopped by %s", signals_name());
-    } else if (err->code == QCOW2_E_KEY && common->keys->problem[0] != '\0') {
+    if (err->code == QCOW2_E_KEY && common->keys->problem[0] != '\0') {
         report(path, "%s%s%s", layer != NULL ? layer : "", layer != NULL ? ": " : "",
                common->keys->problem);
     } else {

@@ -10,7 +10,8 @@ struct pinned_names {
     const char *temporary; /* what it is written under */
     const char *final;     /* what it is renamed to */
     /* The page they are in: nothing of this program is mapped below its end, so "no change of memory
-     * below" protects it. 0: no such place was free, the names are ordinary memory. */
+     * below" protects it. 0: no such place was free, the names are ordinary memory (with which
+     * --require-sandbox does not put up). */
     size_t end;
     void *memory;
     size_t memory_bytes;

@@ -159,8 +159,22 @@ static bool complete(bool files, bool syscalls)
     return false;
 }
 
+/* Without them nobody could be kept from giving the output another name. */
+static bool names_are_pinned(void)
+{
+    if (sandbox.mode != SANDBOX_REQUIRE || !sandbox.has_commit || sandbox.commit.names->end != 0) {
+        return true;
+    }
+    report(NULL, "--require-sandbox: there is no memory for the names of the output that could be "
+                 "kept unchanged; nothing was read");
+    return false;
+}
+
 bool sandbox_enter(void)
 {
+    if (!names_are_pinned()) {
+        return false;
+    }
     if (sandbox.mode != SANDBOX_OFF) {
         restrict_self();
     }

@@ -42,12 +42,6 @@ static void handler(int number)
     _exit(128 + number);
 }
 
-void signals_init(void)
-{
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
-}
-
 static void install(void)
 {
     struct sigaction action;
@@ -80,6 +74,13 @@ void signals_exit_at_once(void)
     if (signals_caught() != 0) {
         _exit(signals_exit_code());
     }
+}
+
+void signals_init(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    signals_exit_at_once();
 }
 
 int signals_caught(void)

@@ -6,16 +6,17 @@
 #include <stdbool.h>
 
 /* For main: a closed pipe and a file over its size limit become errors of write(2), not a silent
- * death. */
+ * death. What signals_exit_at_once says holds from here on. */
 void signals_init(void);
 
 /* Catches SIGINT, SIGTERM and SIGHUP (those that were not ignored already, as nohup does it). From
  * then on the first one only sets a flag for signals_caught, and a second one ends the program at
- * once, the file given to signals_unlink removed. */
+ * once, the file given to signals_unlink removed. For work that asks for the flag all the time: opening
+ * an image, which may take minutes for its key, does not. */
 void signals_catch(void);
 
-/* The same signals end the program at once, with the exit code that belongs to them: for work that
- * leaves nothing behind and may be stuck in a write that nobody reads. */
+/* The same signals end the program at once, with the exit code that belongs to them and the file given
+ * to signals_unlink removed: for work that does not ask, or may be stuck in a write that nobody reads. */
 void signals_exit_at_once(void);
 
 /* The signal that was caught, or 0. Cheap; for any thread. */

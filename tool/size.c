@@ -4,6 +4,7 @@
 #include "size.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char suffixes[] = "KMGTPE";
@@ -40,9 +41,16 @@ static int suffix_power(const char *text)
     return (int)(found - suffixes) + 1;
 }
 
+/* The digits behind `point` as a part of `unit`, rounded as qemu-img does it. */
+static uint64_t part_of(const char *point, uint64_t unit)
+{
+    return (uint64_t)(strtod(point, NULL) * (double)unit + 0.5);
+}
+
 const char *size_parse(const char *text, uint64_t *bytes_ret)
 {
     const char *p = text;
+    const char *point = NULL;
     uint64_t value = 0;
     int base = 10;
     int digits = 0;
@@ -64,17 +72,26 @@ const char *size_parse(const char *text, uint64_t *bytes_ret)
         value = value * (uint64_t)base + digit;
     }
     if (digits == 0) {
-        return "is not a size (such as 4096, 0x1000, 64K or 10G)";
+        return "is not a size (such as 4096, 0x1000, 64K or 1.5G)";
+    }
+    if (*p == '.' && base == 10) {
+        point = p++;
+        digits = (int)strspn(p, "0123456789");
+        p += digits;
     }
     /* 'E' is a hexadecimal digit, so 0x10E is 270: hexadecimal numbers take no suffix. */
     power = base == 16 && *p != '\0' ? -1 : suffix_power(p);
-    if (power < 0) {
-        return "is not a size (such as 4096, 0x1000, 64K or 10G)";
+    /* There are no parts of a byte. */
+    if (power < 0 || (point != NULL && (power == 0 || digits == 0))) {
+        return "is not a size (such as 4096, 0x1000, 64K or 1.5G)";
     }
     if (power > 0 && value > UINT64_MAX >> (10 * power)) {
         return "is too large";
     }
     value <<= 10 * power;
+    if (point != NULL) {
+        value += part_of(point, UINT64_C(1) << (10 * power));
+    }
     if (value > INT64_MAX) {
         return "is too large";
     }

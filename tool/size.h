@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* Reads "4096", "0x1000", "64K", "64KiB", "10G" into *bytes_ret. The suffixes K M G T P E are
- * powers of 1024, in either case. Returns NULL, or says in a few words why `text` is not a size. */
+/* Reads "4096", "0x1000", "64K", "64KiB", "1.5G" into *bytes_ret. The suffixes K M G T P E are
+ * powers of 1024, in either case; what stands before them may have a fraction. Returns NULL, or says in a few words why `text` is not a size. */
 const char *size_parse(const char *text, uint64_t *bytes_ret);
 
 /* Room for every result of the functions below. */

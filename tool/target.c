@@ -20,11 +20,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "own_files.h"
 #include "report.h"
 #include "sandbox.h"
 #include "signals.h"
 
 #define MAX_LINKS 40 /* as Linux itself follows */
+
+/* Where the file system cannot, libc writes to every block: a signal should not wait for all of them. */
+#define ALLOCATED_AT_ONCE (UINT64_C(256) << 20)
 
 /* Only its contents are of interest, so no permission to list it is needed where the system can
  * say so. */
@@ -33,64 +37,6 @@
 #else
 #define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 #endif
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode)) {
-        return a->st_rdev == b->st_rdev; /* one device may have several nodes */
-    }
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-/* What `name`, said by the file `path`, leads to; NULL without memory. */
-static char *join_name(const char *path, const char *name)
-{
-    const char *slash = strrchr(path, '/');
-    size_t directory = slash != NULL && name[0] != '/' ? (size_t)(slash - path) + 1 : 0;
-    size_t count = strlen(name) + 1;
-    char *joined = malloc(directory + count);
-
-    if (joined != NULL) {
-        memcpy(joined, path, directory);
-        memcpy(joined + directory, name, count);
-    }
-    return joined;
-}
-
-/* A file that cannot be looked at any more cannot be compared. */
-static bool is_named(const struct stat *file, const char *path)
-{
-    struct stat other;
-
-    return stat(path, &other) == 0 && same_file(file, &other);
-}
-
-/* Its data file; nothing is overwritten when there is no memory to compare. */
-static bool is_data_file(const struct stat *file, const char *path, const char *name)
-{
-    char *joined = join_name(path, name);
-    bool is = joined == NULL || is_named(file, joined);
-
-    free(joined);
-    return is;
-}
-
-/* Compares with every file of the chain, data files included. */
-static bool belongs_to_image(const struct stat *file, const struct qcow2_image *image,
-                             const char *image_path)
-{
-    struct qcow2_info info = QCOW2_INFO_INIT;
-
-    for (int depth = 0; qcow2_get_info(image, depth, &info, NULL) == 0; depth++) {
-        const char *path = depth == 0 ? image_path : info.source_name;
-
-        if (is_named(file, path) ||
-            (info.data_file != NULL && is_data_file(file, path, info.data_file))) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Follows symbolic links at the end of `path`, also one whose target does not exist yet: the file
  * behind the link is replaced, not the link. NULL after a report. */
@@ -107,7 +53,7 @@ static char *resolve(const char *path)
             return current; /* no link; if there is worse to say, opening will say it */
         }
         link[count] = '\0';
-        next = join_name(current, link);
+        next = own_files_join(current, link);
         free(current);
         current = next;
     }
@@ -281,7 +227,7 @@ bool target_is_fit(const struct target *target, const struct qcow2_image *image,
     uint64_t bytes = qcow2_size(image);
     off_t end;
 
-    if (target->exists && belongs_to_image(&target->before, image, image_path)) {
+    if (target->exists && own_files_have(image, image_path, &target->before)) {
         report(target->path, "is a file of the image itself, which is never overwritten");
         return false;
     }
@@ -310,6 +256,35 @@ void target_confine(const struct target *target)
     if (target->kind == TARGET_FILE) {
         sandbox_allow_commit(&commit);
     }
+}
+
+bool target_allocate(const struct target *target, uint64_t bytes, struct qcow2_error *err)
+{
+    uint64_t done = 0;
+    int failed = 0;
+
+    while (target->kind == TARGET_FILE && done < bytes && failed == 0) {
+        uint64_t left = bytes - done;
+        uint64_t part = left < ALLOCATED_AT_ONCE ? left : ALLOCATED_AT_ONCE;
+
+        if (signals_caught() != 0) {
+            err->code = QCOW2_E_CANCELLED;
+            return false;
+        }
+        failed = posix_fallocate(target->fd, (off_t)done, (off_t)part);
+        if (failed == EINTR) {
+            failed = 0;
+        } else {
+            done += part;
+        }
+    }
+    if (failed != 0) {
+        err->code = QCOW2_E_IO;
+        err->sys_errno = failed;
+        snprintf(err->message, sizeof err->message, "cannot allocate the target: %s",
+                 strerror(failed));
+    }
+    return failed == 0;
 }
 
 static void release(struct target *target)

@@ -42,6 +42,10 @@ bool target_open(struct target *target, const char *path, bool sync);
 bool target_is_fit(const struct target *target, const struct qcow2_image *image,
                    const char *image_path);
 
+/* Gives every byte of a finished file its place on the medium, holes too; a device has it, and a stream
+ * needs none. False with *err as qcow2_copy_to_fd sets it. */
+bool target_allocate(const struct target *target, uint64_t bytes, struct qcow2_error *err);
+
 /* Lets the sandbox allow what finishing it takes. */
 void target_confine(const struct target *target);
 

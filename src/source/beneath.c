@@ -19,6 +19,10 @@
 
 enum { FILE_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
 
+/* How often an answer of "again" is believed: somebody who renames directories all the time could give it
+ * for ever. */
+enum { MAX_RACES = 64 };
+
 /* Directories below `top` that ".." can go back through, and links followed: Linux' own limits are 40
  * links, and far more depth than a path has names. */
 enum { MAX_DEPTH = 256, MAX_LINKS = 40 };
@@ -30,17 +34,18 @@ int q2_open_beneath(int top, const char *path)
         .flags = FILE_FLAGS,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
+    int races = 0;
     long fd;
 
     do {
         fd = syscall(SYS_openat2, top, path, &how, sizeof how);
         /* "Again" means that something on the way was renamed meanwhile. */
-    } while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    } while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++races < MAX_RACES)));
     if (fd >= 0) {
         return (int)fd;
     }
-    /* An old kernel, or a sandbox that does not know the call. */
-    if (errno != ENOSYS && errno != EPERM) {
+    /* An old kernel, or a sandbox that does not know the call. The walk cannot lose such a race. */
+    if (errno != ENOSYS && errno != EPERM && errno != EAGAIN) {
         return -errno;
     }
 #endif
@@ -95,13 +100,25 @@ static int follow(struct walk *walk, const char *name)
     if (n == 0 || target[0] == '/') {
         return -EXDEV;
     }
-    if ((size_t)n + 1 + rest + 1 > sizeof walk->rest) {
+    if ((size_t)n + rest + 1 > sizeof walk->rest) {
         return -ENAMETOOLONG;
     }
-    memmove(walk->rest + n + 1, walk->rest, rest + 1);
+    /* The rest is empty, or begins with its slash. */
+    memmove(walk->rest + n, walk->rest, rest + 1);
     memcpy(walk->rest, target, (size_t)n);
-    walk->rest[n] = '/';
     return 0;
+}
+
+/* A name with a slash behind it is that of a directory. */
+static int only_directory(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        (void)close(fd);
+        return -ENOTDIR;
+    }
+    return fd;
 }
 
 /* One component: a descriptor if it was the last one and a file, GO_ON to go on, or an errno. */
@@ -133,14 +150,16 @@ static int step(struct walk *walk, const char *name)
         }
         return -failed;
     }
-    if (walk->rest[strspn(walk->rest, "/")] == '\0') {
+    if (walk->rest[0] == '/') {
+        fd = only_directory(fd);
+    }
+    if (fd < 0 || walk->rest[strspn(walk->rest, "/")] == '\0') {
         return fd;
     }
     if (walk->depth == MAX_DEPTH) {
         (void)close(fd);
         return -ENAMETOOLONG;
     }
-    /* What is no directory fails at the next component. */
     walk->directories[walk->depth++] = fd;
     return GO_ON;
 }

@@ -3,6 +3,7 @@
 stands alone, and a word if nothing has been built."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -97,3 +98,37 @@ def images(tmp_path_factory):
 def endless(tmp_path_factory):
     """64 GiB that take minutes to convert."""
     return toolrun.write_endless(tmp_path_factory.mktemp('endless') / 'endless.qcow2', 64)
+
+
+@pytest.fixture(params=['tmpfs', 'ext4'])
+def full(request, tmp_path):
+    """A file system of its own with little room, and its size."""
+    place = tmp_path / 'full'
+    place.mkdir()
+    if request.param == 'tmpfs':
+        words = ['mount', '-t', 'tmpfs', '-o', 'size=2M', 'full', place]
+    else:
+        with open(tmp_path / 'file-system', 'wb') as file:
+            file.truncate(2 << 20)
+        subprocess.run(['mke2fs', '-q', '-t', 'ext4', '-O', '^has_journal', '-F',
+                        tmp_path / 'file-system'], check=True)
+        words = ['mount', '-o', 'loop', tmp_path / 'file-system', place]
+    if subprocess.run(words, stderr=subprocess.PIPE).returncode != 0:
+        pytest.skip('cannot mount a file system')
+    yield place
+    subprocess.run(['umount', place], check=True)
+
+
+@pytest.fixture
+def device(tmp_path):
+    """A block device of 8 MiB and a sector, full of twos."""
+    if os.geteuid() != 0 or not os.path.exists('/dev/loop-control'):
+        pytest.skip('needs root and loop devices')
+    (tmp_path / 'backing').write_bytes(b'\2' * ((8 << 20) + 512))
+    done = subprocess.run(['losetup', '--find', '--show', tmp_path / 'backing'],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        pytest.skip('no loop devices')
+    path = done.stdout.decode().strip()
+    yield path
+    subprocess.run(['losetup', '-d', path], check=True)

@@ -4,13 +4,17 @@
 import os
 import pty
 import signal
+import struct
 import subprocess
 import time
 
 import pytest
 
 import toolrun
+from chainrun import encrypted, number_at, patch
 
+# As many as the library takes without being asked.
+SLOW_ITERATIONS = 32 << 20
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -18,6 +22,12 @@ def start(*words, **options):
     options.setdefault('stderr', subprocess.PIPE)
     return subprocess.Popen([toolrun.TOOL, *[os.fspath(word) for word in words]],
                             stdin=subprocess.DEVNULL, **options)
+
+
+def processor_seconds(process):
+    with open(f'/proc/{process.pid}/stat') as file:
+        fields = file.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def wait_until(condition, process):
@@ -108,6 +118,34 @@ def test_way_back_through_a_disk_without_end(tmp_path, number):
     finally:
         process.kill()
     assert process.returncode == CODES[number] and out == b''
+
+
+@pytest.fixture(scope='module')
+def slow_to_open(tmp_path_factory):
+    """Words that open an encrypted image whose key takes a minute to find out."""
+    image = tmp_path_factory.mktemp('slow') / 'luks.qcow2'
+    key = encrypted(image, '1M', 'write -P 5 0 64k')
+    luks_at = number_at(image, image.read_bytes().index(b'\x05\x37\xbe\x77') + 8)
+    for slot in range(8):  # the second field of each
+        patch(image, luks_at + 208 + 48 * slot + 4, struct.pack('>I', SLOW_ITERATIONS))
+    return [image, '--key-file', key]
+
+
+@pytest.mark.parametrize('words', [['digest'], ['compare', '{image}'], ['cat'], ['map'],
+                                   ['explain', '--host', '0'], ['convert', '{image}-out']])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_while_an_image_is_opened(slow_to_open, words, number):
+    """Seen: digest and compare only made a note of the first one, and nobody looked at it for minutes."""
+    command, *more = [word.format(image=slow_to_open[0]) for word in words]
+    process = start(command, *slow_to_open, *more, stdout=subprocess.PIPE)
+    try:
+        wait_until(lambda: processor_seconds(process) > 0.2, process)
+        process.send_signal(number)
+        process.communicate(timeout=5)
+    finally:
+        process.kill()
+    assert process.returncode == CODES[number]
+    assert not [name for name in os.listdir(slow_to_open[0].parent) if name.startswith('.')]
 
 
 def test_second_signal_ends_at_once_and_cleans_up(endless, tmp_path):

@@ -162,25 +162,6 @@ def test_what_may_not_be_written_stays_as_it_is(image, tmp_path, what):
     assert as_nobody(tool, place, 'convert', 'disk.qcow2', 'out').returncode == 0
 
 
-@pytest.fixture(params=['tmpfs', 'ext4'])
-def full(request, tmp_path):
-    """A file system of its own with little room, and its size."""
-    place = tmp_path / 'full'
-    place.mkdir()
-    if request.param == 'tmpfs':
-        words = ['mount', '-t', 'tmpfs', '-o', 'size=2M', 'full', place]
-    else:
-        with open(tmp_path / 'file-system', 'wb') as file:
-            file.truncate(2 << 20)
-        subprocess.run(['mke2fs', '-q', '-t', 'ext4', '-O', '^has_journal', '-F',
-                        tmp_path / 'file-system'], check=True)
-        words = ['mount', '-o', 'loop', tmp_path / 'file-system', place]
-    if subprocess.run(words, stderr=subprocess.PIPE).returncode != 0:
-        pytest.skip('cannot mount a file system')
-    yield place
-    subprocess.run(['umount', place], check=True)
-
-
 def test_full_file_system(image, full):
     before = os.statvfs(full).f_bfree
     (full / 'old').write_bytes(b'old')
@@ -197,6 +178,35 @@ def test_full_file_system(image, full):
     for command in (['cat', image], ['cat', '-l', '3M', image]):
         with open(full / 'stream', 'wb') as file:
             fails_in_one_line(run(*command, stdout=file), 'standard output', 'No space left')
+
+
+@pytest.fixture(scope='module')
+def alternating(tmp_path_factory):
+    """A billion extents in a megabyte."""
+    return toolrun.write_alternating(tmp_path_factory.mktemp('alternating') / 'disk.qcow2', 1 << 17)
+
+
+def test_no_space_on_a_stream_is_told_at_once_whatever_the_tables_are(alternating):
+    """Seen: the whole tree was walked for the sake of a number in the message, for ever."""
+    process = start('convert', '-q', alternating, '/dev/full')
+    try:
+        _, text = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert text == b'qcow2: /dev/full: no space left on device\n'
+
+
+def test_no_space_in_a_file_system_is_told_at_once_whatever_the_tables_are(alternating, full):
+    """The unfinished file is gone by then."""
+    process = start('convert', '-q', alternating, full / 'out')
+    try:
+        _, text = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    if b'too large' not in text:  # for that file system
+        assert text.decode() == f'qcow2: {full}/out: no space left on device\n'
+    assert process.returncode == 1 and not unfinished(full)
 
 
 def test_file_size_limit(image, tmp_path):
@@ -237,21 +247,6 @@ def test_text_into_a_closed_pipe(image, words):
     result = run(*[word.format(image=image) for word in words], stdout=writer)
     os.close(writer)
     fails_in_one_line(result, 'standard output', 'closed by its reader')
-
-
-@pytest.fixture
-def device(tmp_path):
-    """A block device of 8 MiB and a sector, full of twos."""
-    if os.geteuid() != 0 or not os.path.exists('/dev/loop-control'):
-        pytest.skip('needs root and loop devices')
-    (tmp_path / 'backing').write_bytes(b'\2' * ((8 << 20) + 512))
-    done = subprocess.run(['losetup', '--find', '--show', tmp_path / 'backing'],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode != 0:
-        pytest.skip('no loop devices')
-    path = done.stdout.decode().strip()
-    yield path
-    subprocess.run(['losetup', '-d', path], check=True)
 
 
 def bytes_of(path):
@@ -333,11 +328,36 @@ def test_no_file_of_the_chain_is_a_target(chain, spelling):
     assert sorted(os.listdir(place)) == before
 
 
-def test_file_of_the_chain_is_a_target_once_it_is_not_read(chain):
-    """--no-backing leaves the lower files out, so they are anybody's."""
+@pytest.mark.parametrize('name', ['{}', 'soft-{}', 'hard-{}'])
+def test_backing_file_is_no_target_even_if_it_is_not_read(chain, name):
+    """Seen: with --no-backing only opened files were compared, and a disk took the place of its own parent,
+    without which the image is nothing."""
+    place, contents = chain
+    out = place / name.format('middle.qcow2')
+    fails_in_one_line(run('convert', '--no-backing', place / 'top.qcow2', out), 'image itself')
+    for words in (['convert', '--no-backing', place / 'top.qcow2', '-'],
+                  ['cat', '--no-backing', '--force', place / 'top.qcow2']):
+        with open(out, 'r+b') as file:
+            fails_in_one_line(run(*words, stdout=file), 'standard output', 'image itself')
+    assert {name: (place / name).read_bytes() for name in contents} == contents
+
+
+def test_backing_file_is_no_target_for_the_state_of_a_machine(chain):
+    """Nothing but the snapshot's own clusters is read then."""
+    place, contents = chain
+    qemu_img('snapshot', '-c', 'one', place / 'top.qcow2')
+    with open(place / 'middle.qcow2', 'r+b') as file:
+        fails_in_one_line(run('cat', '--no-backing', '--snapshot', 'one', '--vm-state',
+                              place / 'top.qcow2', stdout=file), 'image itself')
+    assert (place / 'middle.qcow2').read_bytes() == contents['middle.qcow2']
+
+
+def test_file_beyond_the_backing_file_is_a_target_once_nothing_says_whose_it_is(chain):
+    """What the backing file names would have to be read from it, and it is not."""
     place, contents = chain
     good('convert', '--no-backing', place / 'top.qcow2', place / 'base.raw')
     assert (place / 'top.qcow2').read_bytes() == contents['top.qcow2']
+    assert (place / 'middle.qcow2').read_bytes() == contents['middle.qcow2']
 
 
 def test_file_that_cannot_get_its_name_is_removed(tmp_path):

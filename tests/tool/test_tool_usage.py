@@ -187,7 +187,9 @@ def test_raw_disks_are_read_when_asked_for(images, tmp_path):
     assert toolrun.tool_json('explain', '-f', 'raw', '--output=json', path, '0')['byte'] == ord('Q')
 
 
-@pytest.mark.parametrize('size', ['', '-1', '1.5', 'x', '1X', '12KB', '1K1', '0x', '0x1K', '8E',
+@pytest.mark.parametrize('size', ['', '-1', '1.5', '1.', '.5', '.5K', '1.K', '1.5B', '1.5e3', '1.5E3',
+                                  '0x1.5K', '0x1.5', '1.-5K', '1. 5K', '1.5.5K', '9.5E', '7.99999999999999999999E',
+                                  'x', '1X', '12KB', '1K1', '0x', '0x1K', '8E',
                                   '18446744073709551616', '9223372036854775808', ' 1', '1 ', '+1'])
 @pytest.mark.parametrize('option', ['--cache-size', '--start-offset', '--max-length'])
 def test_sizes_that_are_none(images, option, size):
@@ -197,10 +199,22 @@ def test_sizes_that_are_none(images, option, size):
 @pytest.mark.parametrize('text, value', [
     ('7', 7), ('0x10', 16), ('0XfF', 255), ('3K', 3072), ('3k', 3072), ('3KiB', 3072), ('2M', 2 << 20),
     ('1G', 1 << 30), ('1T', 1 << 40), ('1P', 1 << 50), ('7E', 7 << 60), ('5B', 5),
+    ('1.5K', 1536), ('0.5M', 1 << 19), ('0.1k', 102), ('1.1G', 1181116006), ('0.0005K', 1),
+    ('0.0004K', 0), ('2.25KiB', 2304), ('1.0T', 1 << 40), ('1.0009765625K', 1025),
     ('9223372036854775807', (1 << 63) - 1)])
 def test_sizes(images, text, value):
     rows = toolrun.tool_json('map', '--output=json', '-s', text, images['fresh'])
     assert rows[0]['start'] == value
+
+
+@pytest.mark.parametrize('text', ['1.5K', '0.1k', '1.1G', '7.3M', '0.33T', '1.999999P', '3.1415926535G',
+                                  '0.5k', '1.00048828125K', '0.00048828125K'])
+def test_fractions_are_rounded_as_qemu_img_does_it(images, tmp_path, text):
+    # It tells the size before it finds that the file system has not so much.
+    told = subprocess.run(['qemu-img', 'create', '-f', 'raw', tmp_path / 'disk', text],
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
+    rows = toolrun.tool_json('map', '--output=json', '-s', text, images['fresh'])
+    assert rows[0]['start'] == int(re.search(r'size=(\d+)', told).group(1))
 
 
 COUNTERS = ['reads', 'bytes_read', 'cluster_reads', 'cluster_holes', 'cluster_standard',

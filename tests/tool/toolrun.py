@@ -110,6 +110,26 @@ def qemu_json(*args):
     return json.loads(qemu_img(*args))
 
 
+def write_alternating(path, l1_size):
+    """A small image of a disk whose tables are long: every L1 entry points at one L2 table, in which every
+    other cluster is stored, all in one place."""
+    cluster = 1 << 16
+    l1_clusters = -(-l1_size * 8 // cluster)
+    table_at = 3 + l1_clusters
+    header = struct.pack('>4sIQIIQIIQQIIQQQQII', b'QFI\xfb', 3, 0, 0, 16, l1_size << 29, 0, l1_size,
+                         3 * cluster, cluster, 1, 0, 0, 0, 0, 0, 4, 104)
+    with open(path, 'wb') as file:
+        file.write(header)
+        file.seek(cluster)
+        file.write(struct.pack('>Q', 2 * cluster))
+        file.seek(3 * cluster)
+        file.write(struct.pack('>Q', table_at * cluster) * l1_size)
+        file.seek(table_at * cluster)
+        file.write(struct.pack('>QQ', (table_at + 1) * cluster, 0) * (cluster // 16))
+        file.write(b'x' * cluster)
+    return path
+
+
 def write_endless(path, gib, cluster_bits=16):
     """A tiny image of a disk that is large and full: every L1 entry points at one L2 table, whose
     entries all point at one compressed cluster. Takes long to convert, and no time to make."""
