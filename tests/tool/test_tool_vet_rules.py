@@ -155,6 +155,16 @@ def virtual_size(path, near):
     return path
 
 
+def virtual_size_of_a_snapshot(path, near):
+    return two_clusters(snapshots=[build.Snapshot(l1=[0]), build.Snapshot(
+        l1=[0], disk_size=(64 << 40) + (0 if near else 512))]).write(path)
+
+
+def virtual_size_of_a_state(path, near):
+    return two_clusters(snapshots=[build.Snapshot(
+        l1=[0], vm_state_size=(64 << 40) + (0 if near else 1))]).write(path)
+
+
 def ratio(path, near):
     return toolrun.create(path, '100G' if near else '1T')
 
@@ -409,6 +419,24 @@ def expansion(path, near):
         i: build.Compressed(SMALLEST) for i in range(1000 if near else 4000)}).write(path)
 
 
+def expansion_of_a_snapshot(path, near):
+    """The snapshot names the disk's one table, of one cluster, from each of its entries."""
+    count = 500 if near else 2000  # the file is of 10 clusters, or of 13
+    at = build.Image(cluster_bits=12, l2={0: build.Normal(DATA)}, snapshots=[build.Snapshot(
+        l1=[0] * count)]).lay_out().at
+    return build.Image(
+        cluster_bits=12, l2={0: build.Normal(DATA, flags=0)}, l1={0: at['l2', 0]},
+        snapshots=[build.Snapshot(l1=[at['l2', 0]] * count, disk_size=count << 21)],
+        refcounts={at['l2', 0] // CS: count + 1, at['data', 0] // CS: count + 1}).write(path)
+
+
+def expansion_of_a_table_that_overlaps(path, near):
+    """The disk's own L1 table: what its entries name is not looked at for the snapshot."""
+    at = laid_out().at
+    return two_clusters(snapshots=[build.Snapshot(l1_offset=at['l1'], l1_entries=0 if near else 3)]
+                        ).write(path)
+
+
 def refcounts(path, near):
     at = laid_out().at
     return two_clusters(refcounts={} if near else {at['data', 0] // CS: 0}).write(path)
@@ -457,6 +485,8 @@ CASES = {
     dirty: ('dirty', 'warn'),
     corrupt: ('corrupt', 'deny'),
     virtual_size: ('virtual-size', 'deny'),
+    virtual_size_of_a_snapshot: ('virtual-size', 'deny'),
+    virtual_size_of_a_state: ('virtual-size', 'deny'),
     ratio: ('ratio', 'note'),
     large_l1: ('large-l1', 'warn'),
     snapshots: ('snapshots', 'warn'),
@@ -497,6 +527,8 @@ CASES = {
     stream_twice_out_of_order: ('shared-data', 'deny'),
     stream_in_data: ('shared-data', 'deny'),
     expansion: ('expansion', 'deny'),
+    expansion_of_a_snapshot: ('expansion', 'deny'),
+    expansion_of_a_table_that_overlaps: ('expansion', 'deny'),
     refcounts: ('refcounts', 'deny'),
     leaks: ('leaks', 'note'),
     unused: ('unused', 'note'),
@@ -517,6 +549,17 @@ def test_rule_finds_what_it_is_for(tmp_path, make):
 def test_rule_lets_a_near_miss_pass(tmp_path, make):
     _, found, _ = vet(make(tmp_path / 'image.qcow2', True))
     assert CASES[make][0] not in found
+
+
+@pytest.mark.parametrize('make, said', [
+    (virtual_size_of_a_snapshot, 'has a snapshot with a disk of 64 TiB ('),
+    (virtual_size_of_a_state, 'has a snapshot with a state of 64 TiB ('),
+    (expansion_of_a_snapshot, "makes up to 7.81 MiB of a snapshot's data from")])
+def test_rule_says_when_it_is_a_snapshot_and_all_else_is_in_order(tmp_path, make, said):
+    _, found, value = vet(make(tmp_path / 'image.qcow2', False), '--ignore', 'vm-state')
+    finding, = [f for f in value['findings'] if f['rule'] == CASES[make][0]]
+    assert said in finding['message']
+    assert set(found) == {'snapshots', CASES[make][0]}
 
 
 def test_every_rule_has_a_case():
