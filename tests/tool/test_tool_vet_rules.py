@@ -106,10 +106,34 @@ def luks_header_at(path):
     return struct.unpack('>Q', head[at + 8:at + 16])[0]
 
 
-def key_cost(path, near):
+LIMIT = 1 << 25  # iterations for one passphrase
+
+
+def slots_of(path, first, *others, master=1000, hash_name=b'sha256'):
+    """An image whose active LUKS slots ask for so many iterations each. Its key has 64 bytes."""
     luks(path)
-    patch(path, luks_header_at(path) + 208 + 4, struct.pack('>I', (1 << 25) + (0 if near else 1)))
+    at = luks_header_at(path)
+    patch(path, at + 72, hash_name.ljust(32, b'\0'))
+    patch(path, at + 164, struct.pack('>I', master))
+    patch(path, at + 208 + 4, struct.pack('>I', first))
+    for i, iterations in enumerate(others, 1):
+        patch(path, at + 208 + 48 * i, struct.pack('>II', 0x00ac71f3, iterations))
     return path
+
+
+def key_cost(path, near):
+    """Two digests of SHA-256 make the key."""
+    return slots_of(path, (LIMIT - 1000) // 2 + (0 if near else 1))
+
+
+def key_cost_of_all_slots(path, near):
+    """None of them is over the limit by itself."""
+    return slots_of(path, *[LIMIT // 16 - 500] * 7, LIMIT // 16 - (500 if near else 499))
+
+
+def key_cost_of_the_digest(path, near):
+    """The digest is made once for each slot."""
+    return slots_of(path, *[1] * 8, master=LIMIT // 8 - (2 if near else 1))
 
 
 def broken_keys(path, near):
@@ -477,6 +501,8 @@ CASES = {
     data_file_without_a_name: ('data-file', 'deny'),
     encryption: ('encryption', 'deny'),
     key_cost: ('key-cost', 'deny'),
+    key_cost_of_all_slots: ('key-cost', 'deny'),
+    key_cost_of_the_digest: ('key-cost', 'deny'),
     broken_keys: ('broken-keys', 'deny'),
     version_1: ('version-1', 'deny'),
     unknown_compatible: ('unknown-compatible', 'warn'),
@@ -572,6 +598,21 @@ def test_other_rules_are_looked_at_as_well(tmp_path, make):
     path = make(tmp_path / 'image.qcow2', False)
     patch(path, 79, b'\1')
     assert {CASES[make][0], 'dirty'} <= set(vet(path)[1])
+
+
+@pytest.mark.parametrize('hash_name, pieces, of_digest', [
+    (b'sha1', 4, 1), (b'sha224', 3, 1), (b'sha256', 2, 1), (b'sha384', 2, 1), (b'sha512', 1, 1),
+    (b'ripemd160', 4, 1), (b'md5', 4, 2), (b'sm3', 2, 1)])
+def test_key_cost_is_counted_for_each_piece_that_the_hash_makes(tmp_path, hash_name, pieces, of_digest):
+    path = slots_of(tmp_path / 'image.qcow2', LIMIT + 1, 7, master=11, hash_name=hash_name)
+    finding, = [f for f in vet(path)[2]['findings'] if f['rule'] == 'key-cost']
+    assert f'wants {(LIMIT + 8) * pieces + 22 * of_digest} iterations ' in finding['message']
+
+
+def test_key_cost_of_slots_that_are_not_active_is_not_counted(tmp_path):
+    path = slots_of(tmp_path / 'image.qcow2', 1, LIMIT)
+    patch(path, luks_header_at(path) + 208 + 48, struct.pack('>I', 0x0000dead))
+    assert vet(path)[1] == {'encryption': 'deny'}
 
 
 def test_tables_of_encrypted_images_are_looked_at(tmp_path):
