@@ -4,6 +4,7 @@
  *   cmd_vet.c      the command line, the order of things, the exit code
  *   vet_rules.c    the table of rules, and which severity each has now
  *   vet_open.c     opening the image, and what it means that it does not open
+ *   vet_disguise.c what a raw disk may be taken for
  *   vet_header.c   rules about what the headers say
  *   vet_tables.c   rules about what the tables say
  *   vet_print.c    findings, verdict and bounds, for people and for programs */
@@ -127,6 +128,12 @@ bool vet_verdict(const struct vet *vet);
 /* Opens the image out of its file, which it takes over, or finds why it does not open. False: it could not be
  * looked at, and `failure` says why. */
 bool vet_open(struct vet *vet, const struct qcow2_source *source, int format);
+
+/* ---- vet_disguise.c ---- */
+
+/* May the raw disk in the file be taken for an image of another format than qcow? False: it could not be
+ * read, and `failure` says why. */
+bool vet_disguise(struct vet *vet, int fd);
 
 /* ---- vet_header.c, vet_tables.c ---- */
 

@@ -65,6 +65,7 @@ static bool open_raw(struct vet *vet, const struct qcow2_source *source)
 {
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
+    int fd = source->get_fd(source->ctx);
 
     options.flags = QCOW2_OPEN_METADATA_ONLY;
     options.format = QCOW2_FORMAT_PROBE;
@@ -78,14 +79,14 @@ static bool open_raw(struct vet *vet, const struct qcow2_source *source)
         return true;
     }
     qcow2_get_info(vet->image, 0, &vet->info, NULL);
-    if (vet->info.format != QCOW2_FORMAT_RAW) {
-        vet_find(vet, VET_DISGUISED, 0,
-                 "is a qcow image of version %u: who guesses its format "
-                 "reads another disk",
-                 (unsigned)vet->info.version);
-        qcow2_close(vet->image);
-        vet->image = NULL;
+    if (vet->info.format == QCOW2_FORMAT_RAW) {
+        return vet_disguise(vet, fd);
     }
+    vet_find(vet, VET_DISGUISED, 0,
+             "is a qcow image of version %u: who guesses its format reads another disk",
+             (unsigned)vet->info.version);
+    qcow2_close(vet->image);
+    vet->image = NULL;
     return true;
 }
 

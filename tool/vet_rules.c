@@ -11,7 +11,8 @@
  * or is in no image that QEMU writes is denied; what is unusual, or says more than the disk, is warned of. */
 const struct vet_rule_text vet_rules[VET_RULES] = {
     [VET_NOT_QCOW2] = { "not-qcow2", VET_DENY, "the file is of another kind" },
-    [VET_DISGUISED] = { "disguised", VET_DENY, "a raw disk (-f raw) begins as a qcow image" },
+    [VET_DISGUISED] = { "disguised", VET_DENY,
+                        "a raw disk (-f raw) may be taken for another format" },
     [VET_UNKNOWN_FEATURE] = { "unknown-feature", VET_DENY,
                               "an incompatible feature bit is set that has no meaning" },
     [VET_UNSUPPORTED] = { "unsupported", VET_DENY, "the image is newer than this program" },

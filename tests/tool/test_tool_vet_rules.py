@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""qcow2 vet, rule by rule: for each an image that it finds, and a near miss that it does not."""
+"""qcow2 vet, rule by rule: for each an image that it finds, and a near miss that it does not. Raw disks have
+tests of their own: test_tool_vet_raw.py."""
 
 import os
 import struct
@@ -620,15 +621,3 @@ def test_tables_of_encrypted_images_are_looked_at(tmp_path):
     table = number_at(path, number_at(path, 40)) & 0x00fffffffffffe00
     patch(path, table + 8, struct.pack('>Q', 1 << 40 | build.COPIED))
     assert vet(path)[1].keys() >= {'encryption', 'outside'}
-
-
-@pytest.mark.parametrize('content, code', [
-    (b'QFI\xfb\0\0\0\x03' + bytes(600), 1), (b'QFI\xfb\0\0\0\x09' + bytes(600), 1),
-    (b'QFI\xfb\0\0\0\x01', 1), (b'QFI\xfa' + bytes(600), 0), (b'', 0)])
-def test_raw_disk_that_begins_as_an_image_is_disguised(tmp_path, content, code):
-    found = vet(of_bytes(tmp_path / 'disk.raw', content), '-f', 'raw')
-    assert found[:2] == (code, {'disguised': 'deny'} if code else {})
-
-
-def test_image_called_raw_is_disguised(images):
-    assert vet(images['v3'], '-f', 'raw')[:2] == (1, {'disguised': 'deny'})
