@@ -148,7 +148,7 @@ static bool look(struct vet *vet, const struct common_options *common)
         return false;
     }
     if (!vet_open(vet, &source, common->format) ||
-        (vet->image != NULL && !(vet_header(vet) && vet_tables(vet)))) {
+        (vet->image != NULL && !(vet_header(vet) && vet_stray(vet) && vet_tables(vet)))) {
         report_library(vet->path, &vet->failure);
         return false;
     }

@@ -143,17 +143,11 @@ static void look(struct vet *vet, const struct ends *ends)
 
 static int read_ends(int fd, struct ends *ends, struct qcow2_error *err)
 {
-    struct qcow2_options options = QCOW2_OPTIONS_INIT;
-    struct qcow2_source source;
     struct qcow2_image *disk;
     uint64_t size;
     ssize_t r;
 
-    options.format = QCOW2_FORMAT_RAW;
-    options.table_cache_bytes = 1; /* off: there are no tables */
-    options.cluster_cache_bytes = 1;
-    if ((r = qcow2_source_from_fd(fd, NULL, 0, &source, err)) < 0 ||
-        (r = qcow2_open_source(&source, &options, &disk, err)) < 0) {
+    if ((r = vet_open_bytes(fd, &disk, err)) < 0) {
         return (int)r;
     }
     size = qcow2_size(disk);
@@ -167,12 +161,12 @@ static int read_ends(int fd, struct ends *ends, struct qcow2_error *err)
     return r < 0 ? (int)r : 0;
 }
 
-bool vet_disguise(struct vet *vet, int fd)
+bool vet_disguise(struct vet *vet)
 {
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct ends ends;
 
-    if (read_ends(fd, &ends, &err) < 0) {
+    if (read_ends(vet->fd, &ends, &err) < 0) {
         vet->failure = err;
         return false;
     }

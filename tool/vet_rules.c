@@ -34,6 +34,8 @@ const struct vet_rule_text vet_rules[VET_RULES] = {
                                  "meaning" },
     [VET_UNKNOWN_EXTENSION] = { "unknown-extension", VET_WARN,
                                 "a header extension is of an unknown type" },
+    [VET_STRAY_BYTES] = { "stray-bytes", VET_WARN,
+                          "the first cluster has bytes that belong to nothing in the header" },
     [VET_DIRTY] = { "dirty", VET_WARN, "the image is in use, or was not closed" },
     [VET_CORRUPT] = { "corrupt", VET_DENY, "the image is marked as corrupt" },
     [VET_VIRTUAL_SIZE] = { "virtual-size", VET_DENY,

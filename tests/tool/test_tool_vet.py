@@ -38,6 +38,22 @@ def test_images_with_subclusters_are_let_in(tmp_path, options):
     assert value['bounds']['stored-bytes'] >= 300 * 1024
 
 
+@pytest.mark.parametrize('compat', ['0.10', '1.1'])
+def test_header_that_qemu_has_rewritten_has_no_stray_bytes(tmp_path, compat):
+    """A shorter name, no name, another version, fewer extensions: nothing stays behind of what was there."""
+    long, short, path = (tmp_path / name for name in ('base' * 40, 'b', 'image.qcow2'))
+    for base in (long, short):
+        toolrun.create(base, '8M')
+    toolrun.create(path, '8M', 'write -P 1 0 1M', options=f'compat={compat},backing_file={long},'
+                   'backing_fmt=qcow2')
+    for words in (['rebase', '-u', '-b', short, '-F', 'qcow2'], ['amend', '-o', 'compat=1.1'],
+                  ['bitmap', '--add'], ['snapshot', '-c', 'one'], ['bitmap', '--remove'],
+                  ['rebase', '-b', ''], ['resize', '-q'], ['amend', '-o', 'lazy_refcounts=on']):
+        behind = {'bitmap': ['one'], 'resize': ['16M']}.get(words[0], [])
+        toolrun.qemu_img(*words, path, *behind)
+        assert 'stray-bytes' not in vet(path)[1], words
+
+
 def test_a_snapshot_is_warned_of_and_a_shared_table_is_not_an_overlap(tmp_path):
     path = toolrun.create(tmp_path / 'image.qcow2', '8M', 'write -P 1 0 1M')
     toolrun.qemu_img('snapshot', '-c', 'one', path)

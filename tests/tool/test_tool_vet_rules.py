@@ -164,6 +164,10 @@ def unknown_extension(path, near):
     return two_clusters(extensions=[build.Extension(kind, bytes(48))]).write(path)
 
 
+def stray_bytes(path, near):
+    return two_clusters(writes=[(CS if near else CS - 1, b'\1' if not near else b'')]).write(path)
+
+
 def dirty(path, near):
     return two_clusters(header={'compatible_features': 1,
                                 'incompatible_features': 0 if near else 1}).write(path)
@@ -509,6 +513,7 @@ CASES = {
     unknown_compatible: ('unknown-compatible', 'warn'),
     unknown_autoclear: ('unknown-compatible', 'warn'),
     unknown_extension: ('unknown-extension', 'warn'),
+    stray_bytes: ('stray-bytes', 'warn'),
     dirty: ('dirty', 'warn'),
     corrupt: ('corrupt', 'deny'),
     virtual_size: ('virtual-size', 'deny'),
@@ -587,6 +592,32 @@ def test_rule_says_when_it_is_a_snapshot_and_all_else_is_in_order(tmp_path, make
     finding, = [f for f in value['findings'] if f['rule'] == CASES[make][0]]
     assert said in finding['message']
     assert set(found) == {'snapshots', CASES[make][0]}
+
+
+NAMED = build.Extension(build.EXT_BACKING_FORMAT, b'raw')
+STRAY = {
+    'boot_sector': ({}, [(510, b'\x55\xaa')], 510, 2),
+    'volume_descriptor_of_a_cd': ({'cluster_bits': 16}, [(0x8001, b'CD001')], 0x8001, 5),
+    'padding_of_the_last_field': ({}, [(105, b'\1')], 105, 1),
+    'header_that_says_it_is_longer': ({'header': {'header_length': 1024}}, [(112, b'x' * 900)],
+                                      112, 900),
+    'padding_of_an_extension': ({'extensions': [NAMED]}, [(112 + 8 + 3, b'12345')], 123, 5),
+    'behind_the_last_extension': ({'extensions': [NAMED]}, [(140, b'x')], 140, 1),
+    'behind_the_header_of_version_2': ({'version': 2}, [(100, b'x')], 100, 1),
+    'within_a_name': ({'backing_file': b'base\0' + b'x' * 90}, [], 112 + 8 + 5, 90),
+    'last_byte_of_the_largest_cluster': ({'cluster_bits': 21}, [((1 << 21) - 1, b'x')],
+                                         (1 << 21) - 1, 1),
+}
+
+
+@pytest.mark.parametrize('name', STRAY)
+def test_stray_bytes_are_counted_and_their_place_is_told(tmp_path, name):
+    image, writes, offset, count = STRAY[name]
+    path = build.Image(**{'cluster_bits': 12, 'l2': {0: build.Normal(DATA)}, 'writes': writes, **image}
+                       ).write(tmp_path / 'image.qcow2')
+    finding, = [f for f in vet(path)[2]['findings'] if f['rule'] == 'stray-bytes']
+    assert (finding['offset'], finding['severity']) == (offset, 'warn')
+    assert f'has {count} byte' in finding['message']
 
 
 def test_every_rule_has_a_case():
