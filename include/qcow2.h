@@ -682,11 +682,18 @@ struct qcow2_survey_result {
     uint64_t thread_memory_bytes;
     /* The most bytes that are read from the file, decrypted and decompressed for the sake of one byte. */
     uint64_t byte_work_bytes;
+
+    /* The snapshots, each by itself: the largest disk, the largest state of a machine, and what the one that
+     * stores most stores, decompressed and its state included. Of one whose L1 table is not in the file, or
+     * not alone in its place, as much as a table of so many entries can name. */
+    uint64_t snapshot_disk_bytes;
+    uint64_t snapshot_state_bytes;
+    uint64_t snapshot_data_bytes;
 };
 #define QCOW2_SURVEY_RESULT_INIT                                                                   \
     {                                                                                              \
         sizeof(struct qcow2_survey_result), { { 0, 0, NULL } }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0                                                                          \
+            0, 0, 0, 0, 0, 0, 0, 0                                                                 \
     }
 
 /* Walks all tables of the image itself, refcounts aside, and no data: is it put together as a sound image

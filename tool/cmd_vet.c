@@ -36,12 +36,12 @@ static const struct arg_option options[] = {
     { ID_IGNORE, "ignore", "RULE[,RULE]", "do not even mention it" },
     { ID_STRICT, "strict", NULL, "say no to what would be warned of, too" },
     { ID_MAX_VIRTUAL_SIZE, "max-virtual-size", "SIZE",
-      "the largest disk that rule virtual-size lets pass (default 64T)" },
+      "the largest disk, also of a snapshot, that rule virtual-size lets pass (default 64T)" },
     { ID_MAX_RATIO, "max-ratio", "N",
       "how many times larger than its file a disk may be for rule ratio (default 1000000)" },
     { ID_MAX_EXPANSION, "max-expansion", "N",
-      "how many times larger than its file the data of a disk may be for rule expansion (default "
-      "100)" },
+      "how many times larger than its file the data of a disk, or of a snapshot, may be for rule "
+      "expansion (default 100)" },
     { ID_MAX_MEMORY, "max-memory", "SIZE",
       "memory that looking at the tables may take, 4 bytes for each cluster of the file (default "
       "256M)" },
@@ -147,7 +147,7 @@ static bool look(struct vet *vet, const struct common_options *common)
         return false;
     }
     if (!vet_open(vet, &source, common->format) ||
-        (vet->image != NULL && !(vet_header(vet) && vet_tables(vet)))) {
+        (vet->image != NULL && !(vet_header(vet) && vet_stray(vet) && vet_tables(vet)))) {
         report_library(vet->path, &vet->failure);
         return false;
     }

@@ -4,7 +4,9 @@
  *   cmd_vet.c      the command line, the order of things, the exit code
  *   vet_rules.c    the table of rules, and which severity each has now
  *   vet_open.c     opening the image, and what it means that it does not open
+ *   vet_disguise.c what a raw disk may be taken for
  *   vet_header.c   rules about what the headers say
+ *   vet_stray.c    bytes of the first cluster that no header accounts for
  *   vet_tables.c   rules about what the tables say
  *   vet_print.c    findings, verdict and bounds, for people and for programs */
 #ifndef TOOL_VET_H
@@ -37,6 +39,7 @@ enum vet_rule {
     VET_VERSION_1,
     VET_UNKNOWN_COMPATIBLE,
     VET_UNKNOWN_EXTENSION,
+    VET_STRAY_BYTES,
     VET_DIRTY,
     VET_CORRUPT,
     VET_VIRTUAL_SIZE,
@@ -88,6 +91,7 @@ struct vet_finding {
 struct vet {
     const char *path;
     const struct vet_policy *policy;
+    int fd;                    /* of the file, and the image's own while that is open */
     struct qcow2_image *image; /* for metadata only; NULL: it does not open */
     struct qcow2_info info;    /* of it */
     bool surveyed;
@@ -128,10 +132,20 @@ bool vet_verdict(const struct vet *vet);
  * looked at, and `failure` says why. */
 bool vet_open(struct vet *vet, const struct qcow2_source *source, int format);
 
-/* ---- vet_header.c, vet_tables.c ---- */
+/* The file as a raw disk, to look at its bytes. 0 or a code. */
+int vet_open_bytes(int fd, struct qcow2_image **bytes_ret, struct qcow2_error *err);
+
+/* ---- vet_disguise.c ---- */
+
+/* May the raw disk in the file be taken for an image of another format than qcow? False: it could not be
+ * read, and `failure` says why. */
+bool vet_disguise(struct vet *vet);
+
+/* ---- vet_header.c, vet_stray.c, vet_tables.c ---- */
 
 /* False: the file could not be read; vet->failure says why. */
 bool vet_header(struct vet *vet);
+bool vet_stray(struct vet *vet);
 bool vet_tables(struct vet *vet);
 
 /* ---- vet_print.c ---- */

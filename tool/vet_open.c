@@ -39,7 +39,7 @@ static bool judge(struct vet *vet, const struct qcow2_error *err)
 
 /* Would the image open for reading? Without a grant and without a key: that one of these is missing is not
  * the question, and what open looks at after them, the L1 table, the survey looks at too. */
-static bool try_to_open(struct vet *vet, int fd)
+static bool try_to_open(struct vet *vet)
 {
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
@@ -49,7 +49,7 @@ static bool try_to_open(struct vet *vet, int fd)
     options.flags = QCOW2_OPEN_NO_BACKING;
     options.table_cache_bytes = 1; /* off: nothing is going to be read */
     options.cluster_cache_bytes = 1;
-    if (qcow2_source_from_fd(fd, NULL, 0, &source, &err) < 0) {
+    if (qcow2_source_from_fd(vet->fd, NULL, 0, &source, &err) < 0) {
         vet->failure = err;
         return false;
     }
@@ -58,6 +58,21 @@ static bool try_to_open(struct vet *vet, int fd)
         return true;
     }
     return err.code == QCOW2_E_REFERENCE || err.code == QCOW2_E_KEY || judge(vet, &err);
+}
+
+int vet_open_bytes(int fd, struct qcow2_image **bytes_ret, struct qcow2_error *err)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_source source;
+    int r;
+
+    options.format = QCOW2_FORMAT_RAW;
+    options.table_cache_bytes = 1; /* off: there are no tables */
+    options.cluster_cache_bytes = 1;
+    if ((r = qcow2_source_from_fd(fd, NULL, 0, &source, err)) < 0) {
+        return r;
+    }
+    return qcow2_open_source(&source, &options, bytes_ret, err);
 }
 
 /* A guest can write what it likes to a raw disk; who guesses the format then does what it says. */
@@ -78,14 +93,14 @@ static bool open_raw(struct vet *vet, const struct qcow2_source *source)
         return true;
     }
     qcow2_get_info(vet->image, 0, &vet->info, NULL);
-    if (vet->info.format != QCOW2_FORMAT_RAW) {
-        vet_find(vet, VET_DISGUISED, 0,
-                 "is a qcow image of version %u: who guesses its format "
-                 "reads another disk",
-                 (unsigned)vet->info.version);
-        qcow2_close(vet->image);
-        vet->image = NULL;
+    if (vet->info.format == QCOW2_FORMAT_RAW) {
+        return vet_disguise(vet);
     }
+    vet_find(vet, VET_DISGUISED, 0,
+             "is a qcow image of version %u: who guesses its format reads another disk",
+             (unsigned)vet->info.version);
+    qcow2_close(vet->image);
+    vet->image = NULL;
     return true;
 }
 
@@ -93,16 +108,15 @@ bool vet_open(struct vet *vet, const struct qcow2_source *source, int format)
 {
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
-    int fd;
 
+    vet->fd = source->get_fd(source->ctx);
     if (format == QCOW2_FORMAT_RAW) {
         return open_raw(vet, source);
     }
-    fd = source->get_fd(source->ctx);
     options.flags = QCOW2_OPEN_METADATA_ONLY;
     if (qcow2_open_source(source, &options, &vet->image, &err) < 0) {
         return judge(vet, &err);
     }
     qcow2_get_info(vet->image, 0, &vet->info, NULL);
-    return try_to_open(vet, fd);
+    return try_to_open(vet);
 }

@@ -48,6 +48,17 @@ static void put_size(const char *label, uint64_t bytes, const char *more)
     printf("%-22s%s%s%s\n", label, size_format(size, bytes), more[0] != '\0' ? ", " : "", more);
 }
 
+/* Each is that of the snapshot for which it is largest. */
+static void put_snapshot_bounds(const struct qcow2_survey_result *survey)
+{
+    char more[192], size[SIZE_TEXT_MAX];
+
+    snprintf(more, sizeof more, "%" PRIu64 " bytes, and a state of %s", survey->snapshot_disk_bytes,
+             size_format(size, survey->snapshot_state_bytes));
+    put_size("snapshot, read whole:", survey->snapshot_disk_bytes, more);
+    put_size("  stored at most:", survey->snapshot_data_bytes, "when decompressed");
+}
+
 static void put_bounds(const struct vet *vet)
 {
     struct bounds bounds = bounds_of(vet);
@@ -64,6 +75,9 @@ static void put_bounds(const struct vet *vet)
     snprintf(more, sizeof more, "and %s to be decompressed",
              size_format(size[0], bounds.compressed));
     put_size("  stored at most:", bounds.stored, more);
+    if (vet->survey.snapshots > 0) {
+        put_snapshot_bounds(&vet->survey);
+    }
     put_size("file:", vet->info.file_size, "");
     snprintf(more, sizeof more, "tables %s, unused %s", size_format(size[0], bounds.tables),
              size_format(size[1], bounds.unused + bounds.leftover));
@@ -148,6 +162,9 @@ static json_t *bounds_object(const struct vet *vet, bool *failed)
     set_number(object, "file-size", opened, vet->info.file_size, failed);
     set_number(object, "stored-bytes", surveyed, bounds.stored, failed);
     set_number(object, "compressed-bytes", surveyed, bounds.compressed, failed);
+    set_number(object, "snapshot-virtual-size", surveyed, vet->survey.snapshot_disk_bytes, failed);
+    set_number(object, "snapshot-state-size", surveyed, vet->survey.snapshot_state_bytes, failed);
+    set_number(object, "snapshot-data-bytes", surveyed, vet->survey.snapshot_data_bytes, failed);
     set_number(object, "data-bytes-of-file", surveyed, bounds.data, failed);
     set_number(object, "table-bytes-of-file", surveyed, bounds.tables, failed);
     set_number(object, "unused-bytes-of-file", surveyed, bounds.unused, failed);

@@ -64,6 +64,31 @@ static void find_sizes(struct vet *vet)
     }
 }
 
+/* Who lets the image in can be asked for its snapshots too: each is a disk, and a state to load. */
+static void find_sizes_of_snapshots(struct vet *vet)
+{
+    const struct qcow2_survey_result *survey = &vet->survey;
+    const struct qcow2_info *info = &vet->info;
+    bool disk_is_larger = survey->snapshot_disk_bytes >= survey->snapshot_state_bytes;
+    uint64_t largest = disk_is_larger ? survey->snapshot_disk_bytes : survey->snapshot_state_bytes;
+    bool data_file = (info->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) != 0;
+    char size[SIZE_TEXT_MAX], file[SIZE_TEXT_MAX];
+
+    if (largest > vet->policy->max_virtual_bytes) {
+        vet_find(vet, VET_VIRTUAL_SIZE, info->snapshots_offset,
+                 "has a snapshot with a %s of %s (%" PRIu64 " bytes), more than %s",
+                 disk_is_larger ? "disk" : "state", size_format(size, largest), largest,
+                 size_format(file, vet->policy->max_virtual_bytes));
+    }
+    if (!data_file &&
+        vet_exceeds(survey->snapshot_data_bytes, info->file_size, vet->policy->max_expansion)) {
+        vet_find(vet, VET_EXPANSION, info->snapshots_offset,
+                 "makes up to %s of a snapshot's data from a file of %s",
+                 size_format(size, survey->snapshot_data_bytes),
+                 size_format(file, info->file_size));
+    }
+}
+
 static void find_contents(struct vet *vet)
 {
     const struct qcow2_survey_result *survey = &vet->survey;
@@ -153,6 +178,7 @@ bool vet_tables(struct vet *vet)
     vet->surveyed = true;
     find_anomalies(vet);
     find_sizes(vet);
+    find_sizes_of_snapshots(vet);
     find_contents(vet);
     return !in_order(&survey) || refcounts(vet);
 }

@@ -82,7 +82,7 @@ static int survey_all(struct q2_survey *survey)
     int r;
 
     if ((r = q2_survey_claims_init(survey)) < 0 || (r = q2_survey_tables(survey)) < 0 ||
-        (r = q2_survey_l2_tables(survey)) < 0) {
+        (r = q2_survey_l2_tables(survey)) < 0 || (r = q2_survey_sum_snapshots(survey)) < 0) {
         return r;
     }
     q2_survey_shared_streams(survey);

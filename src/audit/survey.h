@@ -5,25 +5,28 @@
  * It knows nothing of refcounts: that is the check's. What keeps it small on hostile images is that
  * the claims themselves are the memory of what has been looked at: a cluster becomes part of a table once,
  * and of what is claimed twice only the L1 table, the refcount table and L2 tables are looked at at all, each
- * once.
+ * once; and once more the L1 tables of snapshots, for the sums, where nothing else has their place.
  *
- *   survey.c          the public call, the sums, what the library would need
- *   survey_claims.c   clusters and who claims them
- *   survey_tables.c   L1 tables, refcounts, snapshots, bitmaps
- *   survey_l2.c       L2 tables, and streams that are named twice */
+ *   survey.c            the public call, the sums, what the library would need
+ *   survey_claims.c     clusters and who claims them
+ *   survey_tables.c     the disk's L1 table, refcounts, bitmaps
+ *   survey_snapshots.c  the snapshot table and its L1 tables, and how much each snapshot stores
+ *   survey_l2.c         L2 tables, and streams that are named twice */
 #ifndef Q2_AUDIT_SURVEY_H
 #define Q2_AUDIT_SURVEY_H
 
 #include "image/image.h"
 
-/* One word for each cluster of the file. The count is of the L1 entries of the disk that name the cluster as
- * an L2 table; an L1 table has at most 2^22 entries. */
-#define Q2_CLAIM_TIMES  UINT32_C(0x007fffff)
+/* One word for each cluster of the file. The count is an L2 table's: until it has been looked at, of the L1
+ * entries of the disk that name it, at most 2^22; from then on, of the clusters that it stores, or of the
+ * subclusters where there are such, at most 2^17 times 32. */
+#define Q2_CLAIM_COUNT  UINT32_C(0x007fffff)
 #define Q2_CLAIM_TABLE  (UINT32_C(1) << 31) /* header or any table */
 #define Q2_CLAIM_L2     (UINT32_C(1) << 30) /* an L2 table, to be looked at */
 #define Q2_CLAIM_DATA   (UINT32_C(1) << 29) /* data of the disk, as it is */
 #define Q2_CLAIM_STREAM (UINT32_C(1) << 28) /* compressed data of the disk */
 #define Q2_CLAIM_OTHER  (UINT32_C(1) << 27) /* data of snapshots and bitmaps */
+#define Q2_CLAIM_L1     (UINT32_C(1) << 26) /* L1 table of a snapshot, not yet summed up */
 
 enum { Q2_SURVEY_PIECE_BYTES = 65536 };
 
@@ -38,6 +41,7 @@ struct q2_survey {
     uint32_t *words;     /* one for each of them */
     uint64_t *streams;   /* where the compressed clusters of the disk begin */
     uint64_t n_streams, streams_room;
+    uint64_t sum; /* of the snapshot at hand: what its tables count */
     uint8_t bytes[Q2_SURVEY_PIECE_BYTES];
 };
 
@@ -64,6 +68,14 @@ enum q2_claim { Q2_CLAIMED, Q2_CLAIM_OVERLAPS, Q2_CLAIM_NOT_THERE };
 enum q2_claim q2_survey_claim_table(struct q2_survey *survey, uint64_t host_off, uint64_t n_bytes,
                                     const char *what);
 
+/* Marks the L1 table of a snapshot, which has been claimed and is going to be walked, to be walked once more:
+ * when its L2 tables have been looked at, it can be said what they store together. */
+void q2_survey_mark_l1(struct q2_survey *survey, uint64_t host_off, uint64_t n_bytes);
+
+/* Takes the marks away. True if all of the table had them, and is nowhere an L2 table as well, which would
+ * be a third reason to read it. */
+bool q2_survey_unmark_l1(struct q2_survey *survey, uint64_t host_off, uint64_t n_bytes);
+
 /* Claims a cluster for the L2 table at host_off, an L1 entry having named it. */
 void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active);
 
@@ -80,7 +92,32 @@ void q2_survey_sum_claims(struct q2_survey *survey);
 
 /* ---- survey_tables.c ---- */
 
+/* Takes one entry of a table, at entry_off in the file. */
+typedef void q2_survey_take(struct q2_survey *survey, uint64_t entry, uint64_t entry_off,
+                            bool active);
+
+/* Hands out all entries but zeros. The first active_entries of a table are the disk's own. All of it lies in
+ * the file. */
+int q2_survey_walk(struct q2_survey *survey, uint64_t host_off, uint64_t entries,
+                   uint64_t active_entries, q2_survey_take *take, const char *what);
+
+/* Claims the L2 table that the entry names. */
+void q2_survey_take_l1_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off,
+                             bool active);
+
+/* What goes wrong in a list ends the list, unless it is the machine's fault. */
+int q2_survey_broken_list(struct q2_survey *survey, int code, int anomaly, uint64_t host_off,
+                          const char *what);
+
 int q2_survey_tables(struct q2_survey *survey);
+
+/* ---- survey_snapshots.c ---- */
+
+/* The snapshot table, and the L1 tables that it names. */
+int q2_survey_snapshots(struct q2_survey *survey);
+
+/* How much the snapshot stores that stores most. All L2 tables have been looked at. */
+int q2_survey_sum_snapshots(struct q2_survey *survey);
 
 /* ---- survey_l2.c ---- */
 

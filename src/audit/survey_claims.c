@@ -69,6 +69,36 @@ enum q2_claim q2_survey_claim_table(struct q2_survey *survey, uint64_t host_off,
     return Q2_CLAIMED;
 }
 
+void q2_survey_mark_l1(struct q2_survey *survey, uint64_t host_off, uint64_t n_bytes)
+{
+    uint64_t first = 0, end = 0;
+
+    (void)clusters_of(survey, host_off, n_bytes, &first, &end); /* it has been claimed */
+    for (uint64_t cluster = first; cluster < end; cluster++) {
+        survey->words[cluster] |= Q2_CLAIM_L1;
+    }
+}
+
+bool q2_survey_unmark_l1(struct q2_survey *survey, uint64_t host_off, uint64_t n_bytes)
+{
+    uint64_t first, end;
+
+    if ((host_off & (survey->cluster_bytes - 1)) != 0 ||
+        !clusters_of(survey, host_off, n_bytes, &first, &end)) {
+        return false;
+    }
+    /* Each mark goes when it is looked at, so that all calls together are as short as the file. */
+    for (uint64_t cluster = first; cluster < end; cluster++) {
+        uint32_t word = survey->words[cluster];
+
+        survey->words[cluster] &= ~Q2_CLAIM_L1;
+        if ((word & Q2_CLAIM_L1) == 0 || (word & Q2_CLAIM_L2) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active)
 {
     static const char what[] = "L2 table";
@@ -86,7 +116,7 @@ void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active
     word = &survey->words[first];
     /* Snapshots share tables with the disk and among themselves; the disk names each of its own once. */
     if ((*word & Q2_CLAIM_L2) == 0 ? (*word & Q2_CLAIM_TABLE) != 0
-                                   : active && (*word & Q2_CLAIM_TIMES) != 0) {
+                                   : active && (*word & Q2_CLAIM_COUNT) != 0) {
         q2_survey_note(survey, QCOW2_ANOMALY_OVERLAP, host_off, what);
     }
     *word = (*word | Q2_CLAIM_TABLE | Q2_CLAIM_L2) + active;

@@ -16,8 +16,9 @@ enum { FIRST_STREAMS = 4096 };
 
 /* One visit of one table. */
 struct visit {
-    uint64_t times;     /* how many L1 entries of the disk name it */
-    uint64_t entry_off; /* of the entry at hand, in the file */
+    uint64_t times;       /* how many L1 entries of the disk name it */
+    uint64_t entry_off;   /* of the entry at hand, in the file */
+    uint64_t bytes_found; /* so far: of data that it names, decompressed */
 };
 
 static int add_stream(struct q2_survey *survey, uint64_t host_off)
@@ -43,13 +44,15 @@ static int add_stream(struct q2_survey *survey, uint64_t host_off)
     return 0;
 }
 
-static int take_compressed(struct q2_survey *survey, const struct visit *at,
-                           const struct q2_mapping *m)
+static int take_compressed(struct q2_survey *survey, struct visit *at, const struct q2_mapping *m)
 {
     struct qcow2_survey_result *result = &survey->result;
 
-    if (!q2_survey_claim_stream(survey, m->host_off, m->compressed_bytes, at->times > 0) ||
-        at->times == 0) {
+    if (!q2_survey_claim_stream(survey, m->host_off, m->compressed_bytes, at->times > 0)) {
+        return 0;
+    }
+    at->bytes_found += survey->cluster_bytes;
+    if (at->times == 0) {
         return 0;
     }
     result->compressed_bytes += at->times * survey->cluster_bytes;
@@ -75,8 +78,7 @@ static uint64_t stored_bytes(const struct q2_survey *survey, const struct q2_map
     return bytes;
 }
 
-static int take_entry(struct q2_survey *survey, const struct visit *at, uint64_t entry,
-                      uint64_t bitmap)
+static int take_entry(struct q2_survey *survey, struct visit *at, uint64_t entry, uint64_t bitmap)
 {
     const struct q2_geometry *g = &survey->layer->geometry;
     /* Which cluster of the disk it is for is not known here, and matters to external data alone. */
@@ -97,7 +99,10 @@ static int take_entry(struct q2_survey *survey, const struct visit *at, uint64_t
         q2_survey_note(survey, QCOW2_ANOMALY_RESERVED, at->entry_off, "L2 entry");
     }
     if (m.host_off != Q2_NO_HOST) {
-        survey->result.stored_bytes += at->times * stored_bytes(survey, &m, bitmap);
+        uint64_t bytes = stored_bytes(survey, &m, bitmap);
+
+        at->bytes_found += bytes;
+        survey->result.stored_bytes += at->times * bytes;
         if (!g->data_file) {
             q2_survey_claim_data(survey, m.host_off, at->times > 0, "data");
         }
@@ -105,10 +110,11 @@ static int take_entry(struct q2_survey *survey, const struct visit *at, uint64_t
     return 0;
 }
 
-static int visit_table(struct q2_survey *survey, uint64_t table_off, uint64_t times)
+static int visit_table(struct q2_survey *survey, uint64_t cluster)
 {
-    const uint64_t entry_bytes = survey->layer->geometry.extended ? 16 : 8;
-    struct visit at = { .times = times };
+    const struct q2_geometry *g = &survey->layer->geometry;
+    const uint64_t table_off = cluster << g->cluster_bits, entry_bytes = g->extended ? 16 : 8;
+    struct visit at = { .times = survey->words[cluster] & Q2_CLAIM_COUNT };
     int r;
 
     for (uint64_t pos = 0; pos < survey->cluster_bytes; pos += entry_bytes) {
@@ -129,18 +135,17 @@ static int visit_table(struct q2_survey *survey, uint64_t table_off, uint64_t ti
             return r;
         }
     }
+    survey->words[cluster] = (survey->words[cluster] & ~Q2_CLAIM_COUNT) |
+                             (uint32_t)(at.bytes_found >> g->subcluster_bits);
     return 0;
 }
 
 int q2_survey_l2_tables(struct q2_survey *survey)
 {
     for (uint64_t cluster = 0; cluster < survey->n_clusters; cluster++) {
-        uint32_t word = survey->words[cluster];
         int r;
 
-        if ((word & Q2_CLAIM_L2) != 0 &&
-            (r = visit_table(survey, cluster << survey->layer->header.cluster_bits,
-                             word & Q2_CLAIM_TIMES)) < 0) {
+        if ((survey->words[cluster] & Q2_CLAIM_L2) != 0 && (r = visit_table(survey, cluster)) < 0) {
             return r;
         }
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* survey_tables.c - every table but L2 tables: which parts of the file they take,
- * and which tables they name in turn. */
+/* survey_tables.c - every table but L2 tables and those of snapshots: which parts of
+ * the file they take, and which tables they name in turn. */
 #include "audit/survey.h"
 
 #include "base/bytes.h"
@@ -9,18 +9,13 @@
 #include "format/bitmap.h"
 #include "format/layout.h"
 #include "format/refcount.h"
-#include "format/snapshot.h"
 
 #define L1_RESERVED UINT64_C(0x7f000000000001ff)
 
 enum { PIECE_ENTRIES = Q2_SURVEY_PIECE_BYTES / 8 };
 
-/* Takes one entry of a table, at entry_off in the file. */
-typedef void take_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off, bool active);
-
-/* The first active_entries of a table are the disk's own. All of it lies in the file. */
-static int walk(struct q2_survey *survey, uint64_t host_off, uint64_t entries,
-                uint64_t active_entries, take_entry *take, const char *what)
+int q2_survey_walk(struct q2_survey *survey, uint64_t host_off, uint64_t entries,
+                   uint64_t active_entries, q2_survey_take *take, const char *what)
 {
     for (uint64_t i = 0; i < entries; i++) {
         uint64_t in_piece = i % PIECE_ENTRIES, entry;
@@ -39,7 +34,8 @@ static int walk(struct q2_survey *survey, uint64_t host_off, uint64_t entries,
     return 0;
 }
 
-static void take_l1_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off, bool active)
+void q2_survey_take_l1_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off,
+                             bool active)
 {
     if ((entry & L1_RESERVED) != 0) {
         q2_survey_note(survey, QCOW2_ANOMALY_RESERVED, entry_off, "L1 entry");
@@ -61,7 +57,8 @@ static int survey_l1(struct q2_survey *survey)
         Q2_CLAIM_NOT_THERE) {
         return 0;
     }
-    return walk(survey, h->l1_off, h->l1_entries, needed, take_l1_entry, "L1 table");
+    return q2_survey_walk(survey, h->l1_off, h->l1_entries, needed, q2_survey_take_l1_entry,
+                          "L1 table");
 }
 
 static void take_refcount_entry(struct q2_survey *survey, uint64_t word, uint64_t entry_off,
@@ -89,90 +86,18 @@ static int survey_refcounts(struct q2_survey *survey)
         Q2_CLAIM_NOT_THERE) {
         return 0;
     }
-    return walk(survey, h->refcount_table_off, n_bytes / 8, 0, take_refcount_entry,
-                "refcount table");
+    return q2_survey_walk(survey, h->refcount_table_off, n_bytes / 8, 0, take_refcount_entry,
+                          "refcount table");
 }
 
-/* What goes wrong in a list ends the list, unless it is the machine's fault. */
-static int broken_list(struct q2_survey *survey, int code, int anomaly, uint64_t host_off,
-                       const char *what)
+int q2_survey_broken_list(struct q2_survey *survey, int code, int anomaly, uint64_t host_off,
+                          const char *what)
 {
     if (code == QCOW2_E_IO || code == QCOW2_E_NOMEM) {
         return code;
     }
     q2_survey_note(survey, anomaly, host_off, what);
     return 0;
-}
-
-/* Loads the fixed part of the entry at host_off, all of which must lie in the file. */
-static int load_snapshot(struct q2_survey *survey, uint64_t host_off,
-                         struct q2_snapshot_entry *entry_ret)
-{
-    const struct q2_window *file = &survey->layer->file;
-    uint8_t bytes[Q2_SNAPSHOT_FIXED_BYTES + Q2_SNAPSHOT_V3_EXTRA_BYTES];
-    int r;
-
-    if ((r = q2_window_check(file, host_off, Q2_SNAPSHOT_FIXED_BYTES, "snapshot table", NULL)) <
-            0 ||
-        (r = q2_survey_load(survey, bytes, sizeof bytes, host_off, "snapshot table")) < 0 ||
-        (r = q2_snapshot_decode(bytes, sizeof bytes, host_off, entry_ret, NULL)) < 0) {
-        return r;
-    }
-    /* The texts behind do not matter, the wide size of the VM state does. */
-    if (r == Q2_SNAPSHOT_NEED_MORE && entry_ret->extra_bytes >= 8) {
-        entry_ret->vm_state_bytes = q2_load_be64(bytes + Q2_SNAPSHOT_FIXED_BYTES);
-    }
-    return q2_window_check(file, host_off, entry_ret->entry_bytes, "snapshot table", NULL);
-}
-
-static int take_snapshot(struct q2_survey *survey, const struct q2_snapshot_entry *entry,
-                         uint64_t host_off)
-{
-    static const char what[] = "L1 table of a snapshot";
-
-    survey->result.snapshots++;
-    survey->result.snapshots_with_state += entry->vm_state_bytes > 0;
-    if (entry->l1_entries > Q2_MAX_L1_ENTRIES) {
-        q2_survey_note(survey, QCOW2_ANOMALY_SNAPSHOT_TABLE, host_off, what);
-        return 0;
-    }
-    /* One that overlaps is not walked: 65536 snapshots might all name the same 32 MiB. */
-    if (q2_survey_claim_table(survey, entry->l1_off, (uint64_t)entry->l1_entries * 8, what) !=
-        Q2_CLAIMED) {
-        return 0;
-    }
-    return walk(survey, entry->l1_off, entry->l1_entries, 0, take_l1_entry, what);
-}
-
-static int survey_snapshots(struct q2_survey *survey)
-{
-    static const char what[] = "snapshot table";
-    const struct q2_header *h = &survey->layer->header;
-    uint64_t host_off = h->snapshots_off, end = host_off;
-    int r = 0;
-
-    if (h->snapshot_count > Q2_MAX_SNAPSHOTS) {
-        q2_survey_note(survey, QCOW2_ANOMALY_SNAPSHOT_TABLE, host_off, what);
-        return 0;
-    }
-    for (uint32_t i = 0; i < h->snapshot_count; i++) {
-        struct q2_snapshot_entry entry = { .l1_off = 0 };
-
-        r = end - h->snapshots_off > Q2_MAX_SNAPSHOT_TABLE_BYTES
-                ? QCOW2_E_LIMIT
-                : load_snapshot(survey, host_off, &entry);
-        if (r < 0) {
-            r = broken_list(survey, r, QCOW2_ANOMALY_SNAPSHOT_TABLE, host_off, what);
-            break;
-        }
-        if ((r = take_snapshot(survey, &entry, host_off)) < 0) {
-            return r;
-        }
-        end = host_off + entry.entry_bytes;
-        host_off = q2_snapshot_next_off(host_off, entry.entry_bytes);
-    }
-    (void)q2_survey_claim_table(survey, h->snapshots_off, end - h->snapshots_off, what);
-    return r;
 }
 
 static void take_bitmap_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off,
@@ -211,13 +136,13 @@ static int survey_bitmaps(struct q2_survey *survey)
         survey->result.bitmaps++;
         if (q2_survey_claim_table(survey, bitmap.table_offset, (uint64_t)bitmap.table_entries * 8,
                                   what) == Q2_CLAIMED &&
-            (r = walk(survey, bitmap.table_offset, bitmap.table_entries, 0, take_bitmap_entry,
-                      what)) < 0) {
+            (r = q2_survey_walk(survey, bitmap.table_offset, bitmap.table_entries, 0,
+                                take_bitmap_entry, what)) < 0) {
             return r;
         }
     }
-    if (r < 0 && (r = broken_list(survey, r, QCOW2_ANOMALY_BITMAPS, directory->host_off,
-                                  "bitmap directory")) < 0) {
+    if (r < 0 && (r = q2_survey_broken_list(survey, r, QCOW2_ANOMALY_BITMAPS, directory->host_off,
+                                            "bitmap directory")) < 0) {
         q2_error_copy(survey->err, &told, r);
     }
     return r;
@@ -231,7 +156,7 @@ int q2_survey_tables(struct q2_survey *survey)
     (void)q2_survey_claim_table(survey, 0, survey->cluster_bytes, "header");
     (void)q2_survey_claim_table(survey, layer->luks_off, layer->luks_bytes, "LUKS header");
     if ((r = survey_refcounts(survey)) < 0 || (r = survey_l1(survey)) < 0 ||
-        (r = survey_snapshots(survey)) < 0) {
+        (r = q2_survey_snapshots(survey)) < 0) {
         return r;
     }
     return survey_bitmaps(survey);

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import toolrun
-from chainrun import encrypted, overlay, patch
+from chainrun import encrypted, number_at, overlay, patch
 from conftest import NAMES
 from toolrun import fails_in_one_line, good, run
 from vetting import build, luks, of_bytes, rules, streams, vet
@@ -38,6 +38,22 @@ def test_images_with_subclusters_are_let_in(tmp_path, options):
     assert value['bounds']['stored-bytes'] >= 300 * 1024
 
 
+@pytest.mark.parametrize('compat', ['0.10', '1.1'])
+def test_header_that_qemu_has_rewritten_has_no_stray_bytes(tmp_path, compat):
+    """A shorter name, no name, another version, fewer extensions: nothing stays behind of what was there."""
+    long, short, path = (tmp_path / name for name in ('base' * 40, 'b', 'image.qcow2'))
+    for base in (long, short):
+        toolrun.create(base, '8M')
+    toolrun.create(path, '8M', 'write -P 1 0 1M', options=f'compat={compat},backing_file={long},'
+                   'backing_fmt=qcow2')
+    for words in (['rebase', '-u', '-b', short, '-F', 'qcow2'], ['amend', '-o', 'compat=1.1'],
+                  ['bitmap', '--add'], ['snapshot', '-c', 'one'], ['bitmap', '--remove'],
+                  ['rebase', '-b', ''], ['resize', '-q'], ['amend', '-o', 'lazy_refcounts=on']):
+        behind = {'bitmap': ['one'], 'resize': ['16M']}.get(words[0], [])
+        toolrun.qemu_img(*words, path, *behind)
+        assert 'stray-bytes' not in vet(path)[1], words
+
+
 def test_a_snapshot_is_warned_of_and_a_shared_table_is_not_an_overlap(tmp_path):
     path = toolrun.create(tmp_path / 'image.qcow2', '8M', 'write -P 1 0 1M')
     toolrun.qemu_img('snapshot', '-c', 'one', path)
@@ -56,6 +72,59 @@ def test_what_a_snapshot_alone_keeps_is_no_fault(tmp_path):
     code, found, value = vet(path)
     assert (code, found) == (0, {'snapshots': 'warn'})
     assert value['bounds']['compressed-bytes'] == 0
+
+
+@pytest.mark.parametrize('options', ['', 'compat=0.10', 'cluster_size=512', 'extended_l2=on',
+                                     'compression_type=zstd'])
+def test_snapshots_of_a_disk_that_grew_and_shrank_are_let_in(tmp_path, options):
+    """Bounds of snapshots are those of the largest: of the disk as it was when most of it was there."""
+    path = tmp_path / 'image.qcow2'
+    plain = toolrun.create(tmp_path / 'plain.qcow2', '8M', 'write -P 1 0 1M', 'write -P 2 4M 100k')
+    toolrun.compress(plain, path, options)
+    toolrun.qemu_img('snapshot', '-c', 'packed', path)
+    packed = vet(path)[2]['bounds']
+    assert packed['snapshot-data-bytes'] == packed['stored-bytes'] + packed['compressed-bytes'] > 0
+    assert packed['snapshot-virtual-size'] == 8 << 20
+    # QEMU resizes images with snapshots in version 3 only.
+    if options != 'compat=0.10':
+        toolrun.qemu_img('resize', '-q', path, '64M')
+    toolrun.qemu_io(path, 'write -P 3 2M 3M', 'discard 0 64k')
+    toolrun.qemu_img('snapshot', '-c', 'full', path)
+    full = vet(path)[2]['bounds']
+    toolrun.qemu_io(path, 'discard 0 6M', 'write -P 4 1M 64k')
+    if options != 'compat=0.10':
+        toolrun.qemu_img('resize', '-q', '--shrink', path, '4M')
+    toolrun.qemu_img('snapshot', '-c', 'empty', path)
+    toolrun.qemu_img('snapshot', '-d', 'packed', path)
+    code, found, value = vet(path)
+    assert code == 0 and set(found) <= {'snapshots', 'unused'}, found
+    assert value['bounds']['snapshot-virtual-size'] == \
+        (8 << 20 if options == 'compat=0.10' else 64 << 20)
+    assert value['bounds']['snapshot-state-size'] == 0
+    assert value['bounds']['snapshot-data-bytes'] == \
+        full['stored-bytes'] + full['compressed-bytes'] > 3 << 20
+    assert re.search(r'^snapshot, read whole: (8|64) MiB, \d+ bytes, and a state of 0 B$',
+                     run('vet', path).stdout.decode(), re.M)
+
+
+def test_image_without_snapshots_has_bounds_of_none(images):
+    bounds = vet(images['v3'])[2]['bounds']
+    assert [bounds['snapshot-' + key] for key in ('virtual-size', 'state-size', 'data-bytes')] == [0] * 3
+    assert b'snapshot' not in run('vet', images['v3']).stdout
+
+
+def test_state_of_a_machine_is_counted_and_nothing_else_is_said_of_it(tmp_path):
+    """As QEMU saves it: behind the end of the disk. The snapshot is told of it by hand."""
+    path = toolrun.create(tmp_path / 'image.qcow2', '8M', 'write -P 1 0 1M', 'write -b -P 9 0 3M')
+    toolrun.qemu_img('snapshot', '-c', 'with-state', path)
+    table = number_at(path, 64)
+    patch(path, table + 40, (3 << 20).to_bytes(8, 'big'))
+    toolrun.qemu_io(path, 'write -P 2 0 128k')
+    code, found, value = vet(path, '--ignore', 'vm-state')
+    assert code == 0 and set(found) <= {'snapshots'}, found
+    assert value['bounds']['snapshot-virtual-size'] == 8 << 20
+    assert value['bounds']['snapshot-state-size'] == 3 << 20
+    assert value['bounds']['snapshot-data-bytes'] == 4 << 20
 
 
 def test_bitmaps_are_mentioned(tmp_path):

@@ -69,7 +69,33 @@ def test_65536_snapshots_with_the_same_32_mib_are_answered_at_once(tmp_path):
     patch(path, table, entry * count)
     patch(path, l1, struct.pack('>Q', l1) * (1 << 22))
     found = answered(path)
-    assert found >= {'snapshots', 'overlap'}
+    assert found >= {'snapshots', 'overlap', 'expansion'}
+
+
+def test_65536_snapshots_with_the_same_32_mib_that_cannot_be_summed_up_are_answered_at_once(tmp_path):
+    """The last of the table's 65536 clusters is an L2 table too."""
+    table, l1, count = 1 << 16, 8 << 20, 65536
+    path = header(tmp_path / 'image.qcow2', 1 << 15, cluster_bits=9, l1=(6 << 20, 1), refcounts=7 << 20,
+                  snapshots=(table, count), length=l1 + (32 << 20))
+    entry = struct.pack('>QIHHIIQIIQQ', l1, 1 << 22, 0, 0, 0, 0, 0, 0, 16, 0, 1 << 20)
+    patch(path, table, entry * count)
+    patch(path, l1, struct.pack('>Q', l1 + (32 << 20) - 512))
+    found = answered(path)
+    assert found >= {'snapshots', 'overlap', 'expansion'}
+
+
+def test_snapshot_of_128_tebibytes_in_a_small_file_is_answered_at_once(tmp_path):
+    """Two mebibytes of L1 table, each entry naming the same L2 table, full of the same cluster."""
+    cluster, count = 1 << 16, 1 << 18
+    l1, l2 = 5 * cluster, 5 * cluster + count * 8
+    path = header(tmp_path / 'image.qcow2', 1 << 20, l1=(2 * cluster, 1), snapshots=(4 * cluster, 1),
+                  length=l2 + 2 * cluster)
+    patch(path, 4 * cluster, struct.pack('>QIHHIIQIIQQ', l1, count, 0, 0, 0, 0, 0, 0, 16, 0, 1 << 62))
+    patch(path, l1, struct.pack('>Q', l2) * count)
+    patch(path, l2, struct.pack('>Q', l2 + cluster) * (cluster // 8))
+    found = answered(path, '--ignore', 'refcounts,unused')
+    assert found == {'snapshots', 'virtual-size', 'expansion'}
+    assert vet(path)[2]['bounds']['snapshot-data-bytes'] == count << 29
 
 
 def test_65535_bitmaps_with_the_same_table_are_answered_at_once(tmp_path):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""qcow2 vet, rule by rule: for each an image that it finds, and a near miss that it does not."""
+"""qcow2 vet, rule by rule: for each an image that it finds, and a near miss that it does not. Raw disks have
+tests of their own: test_tool_vet_raw.py."""
 
 import os
 import struct
@@ -106,10 +107,34 @@ def luks_header_at(path):
     return struct.unpack('>Q', head[at + 8:at + 16])[0]
 
 
-def key_cost(path, near):
+LIMIT = 1 << 25  # iterations for one passphrase
+
+
+def slots_of(path, first, *others, master=1000, hash_name=b'sha256'):
+    """An image whose active LUKS slots ask for so many iterations each. Its key has 64 bytes."""
     luks(path)
-    patch(path, luks_header_at(path) + 208 + 4, struct.pack('>I', (1 << 25) + (0 if near else 1)))
+    at = luks_header_at(path)
+    patch(path, at + 72, hash_name.ljust(32, b'\0'))
+    patch(path, at + 164, struct.pack('>I', master))
+    patch(path, at + 208 + 4, struct.pack('>I', first))
+    for i, iterations in enumerate(others, 1):
+        patch(path, at + 208 + 48 * i, struct.pack('>II', 0x00ac71f3, iterations))
     return path
+
+
+def key_cost(path, near):
+    """Two digests of SHA-256 make the key."""
+    return slots_of(path, (LIMIT - 1000) // 2 + (0 if near else 1))
+
+
+def key_cost_of_all_slots(path, near):
+    """None of them is over the limit by itself."""
+    return slots_of(path, *[LIMIT // 16 - 500] * 7, LIMIT // 16 - (500 if near else 499))
+
+
+def key_cost_of_the_digest(path, near):
+    """The digest is made once for each slot."""
+    return slots_of(path, *[1] * 8, master=LIMIT // 8 - (2 if near else 1))
 
 
 def broken_keys(path, near):
@@ -139,6 +164,10 @@ def unknown_extension(path, near):
     return two_clusters(extensions=[build.Extension(kind, bytes(48))]).write(path)
 
 
+def stray_bytes(path, near):
+    return two_clusters(writes=[(CS if near else CS - 1, b'\1' if not near else b'')]).write(path)
+
+
 def dirty(path, near):
     return two_clusters(header={'compatible_features': 1,
                                 'incompatible_features': 0 if near else 1}).write(path)
@@ -153,6 +182,16 @@ def virtual_size(path, near):
     if not near:
         toolrun.qemu_img('resize', '-q', path, '+512')
     return path
+
+
+def virtual_size_of_a_snapshot(path, near):
+    return two_clusters(snapshots=[build.Snapshot(l1=[0]), build.Snapshot(
+        l1=[0], disk_size=(64 << 40) + (0 if near else 512))]).write(path)
+
+
+def virtual_size_of_a_state(path, near):
+    return two_clusters(snapshots=[build.Snapshot(
+        l1=[0], vm_state_size=(64 << 40) + (0 if near else 1))]).write(path)
 
 
 def ratio(path, near):
@@ -409,6 +448,24 @@ def expansion(path, near):
         i: build.Compressed(SMALLEST) for i in range(1000 if near else 4000)}).write(path)
 
 
+def expansion_of_a_snapshot(path, near):
+    """The snapshot names the disk's one table, of one cluster, from each of its entries."""
+    count = 500 if near else 2000  # the file is of 10 clusters, or of 13
+    at = build.Image(cluster_bits=12, l2={0: build.Normal(DATA)}, snapshots=[build.Snapshot(
+        l1=[0] * count)]).lay_out().at
+    return build.Image(
+        cluster_bits=12, l2={0: build.Normal(DATA, flags=0)}, l1={0: at['l2', 0]},
+        snapshots=[build.Snapshot(l1=[at['l2', 0]] * count, disk_size=count << 21)],
+        refcounts={at['l2', 0] // CS: count + 1, at['data', 0] // CS: count + 1}).write(path)
+
+
+def expansion_of_a_table_that_overlaps(path, near):
+    """The disk's own L1 table: what its entries name is not looked at for the snapshot."""
+    at = laid_out().at
+    return two_clusters(snapshots=[build.Snapshot(l1_offset=at['l1'], l1_entries=0 if near else 3)]
+                        ).write(path)
+
+
 def refcounts(path, near):
     at = laid_out().at
     return two_clusters(refcounts={} if near else {at['data', 0] // CS: 0}).write(path)
@@ -449,14 +506,19 @@ CASES = {
     data_file_without_a_name: ('data-file', 'deny'),
     encryption: ('encryption', 'deny'),
     key_cost: ('key-cost', 'deny'),
+    key_cost_of_all_slots: ('key-cost', 'deny'),
+    key_cost_of_the_digest: ('key-cost', 'deny'),
     broken_keys: ('broken-keys', 'deny'),
     version_1: ('version-1', 'deny'),
     unknown_compatible: ('unknown-compatible', 'warn'),
     unknown_autoclear: ('unknown-compatible', 'warn'),
     unknown_extension: ('unknown-extension', 'warn'),
+    stray_bytes: ('stray-bytes', 'warn'),
     dirty: ('dirty', 'warn'),
     corrupt: ('corrupt', 'deny'),
     virtual_size: ('virtual-size', 'deny'),
+    virtual_size_of_a_snapshot: ('virtual-size', 'deny'),
+    virtual_size_of_a_state: ('virtual-size', 'deny'),
     ratio: ('ratio', 'note'),
     large_l1: ('large-l1', 'warn'),
     snapshots: ('snapshots', 'warn'),
@@ -497,6 +559,8 @@ CASES = {
     stream_twice_out_of_order: ('shared-data', 'deny'),
     stream_in_data: ('shared-data', 'deny'),
     expansion: ('expansion', 'deny'),
+    expansion_of_a_snapshot: ('expansion', 'deny'),
+    expansion_of_a_table_that_overlaps: ('expansion', 'deny'),
     refcounts: ('refcounts', 'deny'),
     leaks: ('leaks', 'note'),
     unused: ('unused', 'note'),
@@ -519,6 +583,43 @@ def test_rule_lets_a_near_miss_pass(tmp_path, make):
     assert CASES[make][0] not in found
 
 
+@pytest.mark.parametrize('make, said', [
+    (virtual_size_of_a_snapshot, 'has a snapshot with a disk of 64 TiB ('),
+    (virtual_size_of_a_state, 'has a snapshot with a state of 64 TiB ('),
+    (expansion_of_a_snapshot, "makes up to 7.81 MiB of a snapshot's data from")])
+def test_rule_says_when_it_is_a_snapshot_and_all_else_is_in_order(tmp_path, make, said):
+    _, found, value = vet(make(tmp_path / 'image.qcow2', False), '--ignore', 'vm-state')
+    finding, = [f for f in value['findings'] if f['rule'] == CASES[make][0]]
+    assert said in finding['message']
+    assert set(found) == {'snapshots', CASES[make][0]}
+
+
+NAMED = build.Extension(build.EXT_BACKING_FORMAT, b'raw')
+STRAY = {
+    'boot_sector': ({}, [(510, b'\x55\xaa')], 510, 2),
+    'volume_descriptor_of_a_cd': ({'cluster_bits': 16}, [(0x8001, b'CD001')], 0x8001, 5),
+    'padding_of_the_last_field': ({}, [(105, b'\1')], 105, 1),
+    'header_that_says_it_is_longer': ({'header': {'header_length': 1024}}, [(112, b'x' * 900)],
+                                      112, 900),
+    'padding_of_an_extension': ({'extensions': [NAMED]}, [(112 + 8 + 3, b'12345')], 123, 5),
+    'behind_the_last_extension': ({'extensions': [NAMED]}, [(140, b'x')], 140, 1),
+    'behind_the_header_of_version_2': ({'version': 2}, [(100, b'x')], 100, 1),
+    'within_a_name': ({'backing_file': b'base\0' + b'x' * 90}, [], 112 + 8 + 5, 90),
+    'last_byte_of_the_largest_cluster': ({'cluster_bits': 21}, [((1 << 21) - 1, b'x')],
+                                         (1 << 21) - 1, 1),
+}
+
+
+@pytest.mark.parametrize('name', STRAY)
+def test_stray_bytes_are_counted_and_their_place_is_told(tmp_path, name):
+    image, writes, offset, count = STRAY[name]
+    path = build.Image(**{'cluster_bits': 12, 'l2': {0: build.Normal(DATA)}, 'writes': writes, **image}
+                       ).write(tmp_path / 'image.qcow2')
+    finding, = [f for f in vet(path)[2]['findings'] if f['rule'] == 'stray-bytes']
+    assert (finding['offset'], finding['severity']) == (offset, 'warn')
+    assert f'has {count} byte' in finding['message']
+
+
 def test_every_rule_has_a_case():
     assert {rule for rule, _ in CASES.values()} | {'disguised'} == set(rules())
 
@@ -531,20 +632,23 @@ def test_other_rules_are_looked_at_as_well(tmp_path, make):
     assert {CASES[make][0], 'dirty'} <= set(vet(path)[1])
 
 
+@pytest.mark.parametrize('hash_name, pieces, of_digest', [
+    (b'sha1', 4, 1), (b'sha224', 3, 1), (b'sha256', 2, 1), (b'sha384', 2, 1), (b'sha512', 1, 1),
+    (b'ripemd160', 4, 1), (b'md5', 4, 2), (b'sm3', 2, 1)])
+def test_key_cost_is_counted_for_each_piece_that_the_hash_makes(tmp_path, hash_name, pieces, of_digest):
+    path = slots_of(tmp_path / 'image.qcow2', LIMIT + 1, 7, master=11, hash_name=hash_name)
+    finding, = [f for f in vet(path)[2]['findings'] if f['rule'] == 'key-cost']
+    assert f'wants {(LIMIT + 8) * pieces + 22 * of_digest} iterations ' in finding['message']
+
+
+def test_key_cost_of_slots_that_are_not_active_is_not_counted(tmp_path):
+    path = slots_of(tmp_path / 'image.qcow2', 1, LIMIT)
+    patch(path, luks_header_at(path) + 208 + 48, struct.pack('>I', 0x0000dead))
+    assert vet(path)[1] == {'encryption': 'deny'}
+
+
 def test_tables_of_encrypted_images_are_looked_at(tmp_path):
     path = luks(tmp_path / 'secret.qcow2')
     table = number_at(path, number_at(path, 40)) & 0x00fffffffffffe00
     patch(path, table + 8, struct.pack('>Q', 1 << 40 | build.COPIED))
     assert vet(path)[1].keys() >= {'encryption', 'outside'}
-
-
-@pytest.mark.parametrize('content, code', [
-    (b'QFI\xfb\0\0\0\x03' + bytes(600), 1), (b'QFI\xfb\0\0\0\x09' + bytes(600), 1),
-    (b'QFI\xfb\0\0\0\x01', 1), (b'QFI\xfa' + bytes(600), 0), (b'', 0)])
-def test_raw_disk_that_begins_as_an_image_is_disguised(tmp_path, content, code):
-    found = vet(of_bytes(tmp_path / 'disk.raw', content), '-f', 'raw')
-    assert found[:2] == (code, {'disguised': 'deny'} if code else {})
-
-
-def test_image_called_raw_is_disguised(images):
-    assert vet(images['v3'], '-f', 'raw')[:2] == (1, {'disguised': 'deny'})

@@ -326,7 +326,10 @@ static void survey_result_keeps_its_layout(void **state)
         AT(qcow2_survey_result, cache_memory_bytes, 496),
         AT(qcow2_survey_result, thread_memory_bytes, 504),
         AT(qcow2_survey_result, byte_work_bytes, 512),
-        SIZE(qcow2_survey_result, 520),
+        AT(qcow2_survey_result, snapshot_disk_bytes, 520),
+        AT(qcow2_survey_result, snapshot_state_bytes, 528),
+        AT(qcow2_survey_result, snapshot_data_bytes, 536),
+        SIZE(qcow2_survey_result, 544),
     };
 
     (void)state;

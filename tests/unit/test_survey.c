@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sample.h"
@@ -138,34 +139,187 @@ static void a_stream_named_twice_is_found_wherever_its_names_are(void **state)
     memcpy(entry_of(4), before, sizeof before);
 }
 
+/* A snapshot table in the cluster that the sample leaves empty. */
+enum { TABLE_OFF = 2 * CLUSTER, ENTRY_BYTES = 64 };
+
+struct entry {
+    uint64_t l1_off;
+    uint32_t l1_entries, state_bytes_32, extra_bytes;
+    uint64_t state_bytes, disk_bytes;
+};
+
+/* Lets the sample have these snapshots; none are left when n is 0. */
+static void put_snapshots(const struct entry *entries, unsigned n)
+{
+    unsigned char *to = sample.file + TABLE_OFF;
+
+    memset(to, 0, CLUSTER);
+    for (unsigned i = 0; i < n; i++, to += ENTRY_BYTES) {
+        sample_store(to, entries[i].l1_off, 8);
+        sample_store(to + 8, entries[i].l1_entries, 4);
+        sample_store(to + 12, 24 - entries[i].extra_bytes, 2); /* length of the id: to the end */
+        sample_store(to + 32, entries[i].state_bytes_32, 4);
+        sample_store(to + 36, entries[i].extra_bytes, 4);
+        sample_store(to + 40, entries[i].state_bytes, 8);
+        sample_store(to + 48, entries[i].disk_bytes, 8);
+    }
+    sample_store(sample.file + 60, n, 4);
+    sample_store(sample.file + 64, n > 0 ? TABLE_OFF : 0, 8);
+}
+
+static void survey_snapshots(const struct entry *entries, unsigned n,
+                             struct qcow2_survey_result *result_ret)
+{
+    struct sample_source source;
+    struct qcow2_image *image;
+
+    put_snapshots(entries, n);
+    image = open_sample(&source);
+    assert_int_equal(qcow2_survey(image, 0, result_ret, NULL), 0);
+    assert_true(result_ret->snapshots == n);
+    qcow2_close(image);
+    put_snapshots(NULL, 0);
+}
+
 /* Where extra data says how large the state is, the older field of 32 bits does not count: two entries have
  * a state, and one has not. */
 static void the_state_of_a_snapshot_is_seen_by_its_wide_size(void **state)
 {
-    enum { TABLE_OFF = 2 * CLUSTER, ENTRY_BYTES = 64, ENTRIES = 3 };
+    const struct entry entries[] = {
+        { .extra_bytes = 16, .state_bytes = 1 },
+        { .extra_bytes = 16, .state_bytes = UINT64_C(1) << 40 },
+        { .extra_bytes = 16, .state_bytes_32 = 1 },
+    };
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
-    struct sample_source source;
-    struct qcow2_image *image;
-    unsigned char *header = sample.file, *entry = sample.file + TABLE_OFF;
 
     (void)state;
-    for (unsigned i = 0; i < ENTRIES; i++, entry += ENTRY_BYTES) {
-        sample_store(entry + 12, 1, 2);             /* length of the id */
-        sample_store(entry + 14, 2, 2);             /* of the name */
-        sample_store(entry + 32, i < 2 ? 0 : 1, 4); /* state, 32 bits */
-        sample_store(entry + 36, 16, 4);            /* extra data */
-        sample_store(entry + 40, i < 2 ? 1 : 0, 8); /* state, 64 bits */
-        sample_store(entry + 48, sample.size, 8);
-        sample_store(entry + 56, 0x316162, 3); /* "1", "ab" */
+    survey_snapshots(entries, 3, &result);
+    assert_true(result.snapshots_with_state == 2);
+    assert_true(result.snapshot_state_bytes == UINT64_C(1) << 40);
+}
+
+static void the_largest_disk_and_state_of_a_snapshot_are_told(void **state)
+{
+    const struct entry entries[] = {
+        { .extra_bytes = 16, .state_bytes = 5, .disk_bytes = 1024 },
+        { .extra_bytes = 16, .disk_bytes = (UINT64_C(1) << 62) + 511 },
+        { .extra_bytes = 16, .disk_bytes = 4096 },
+    };
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+
+    (void)state;
+    survey_snapshots(entries, 3, &result);
+    assert_true(result.snapshot_disk_bytes == UINT64_C(1) << 62);
+    assert_true(result.snapshot_state_bytes == 5);
+}
+
+/* Versions of QEMU before 1.1 did not say how large the disk of a snapshot was. */
+static void a_snapshot_that_does_not_say_has_the_disk_that_the_image_has(void **state)
+{
+    const struct entry none = { .state_bytes_32 = 3, .disk_bytes = 0 };
+    const struct entry half = { .extra_bytes = 8, .state_bytes = 7, .disk_bytes = UINT64_MAX };
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+
+    (void)state;
+    survey_snapshots(&none, 1, &result);
+    assert_true(result.snapshot_disk_bytes == sample.size && result.snapshot_state_bytes == 3);
+    survey_snapshots(&half, 1, &result);
+    assert_true(result.snapshot_disk_bytes == sample.size && result.snapshot_state_bytes == 7);
+}
+
+/* The sample with two clusters more, for L1 tables of snapshots; what it was is in *before_ret. */
+static void grow_sample(struct sample *before_ret)
+{
+    *before_ret = sample;
+    sample.file = calloc(1, sample.file_bytes + 2 * CLUSTER);
+    assert_non_null(sample.file);
+    memcpy(sample.file, before_ret->file, sample.file_bytes);
+    sample.file_bytes += 2 * CLUSTER;
+}
+
+static void shrink_sample(const struct sample *before)
+{
+    free(sample.file);
+    sample = *before;
+}
+
+/* Each table counts as often as the snapshot names it, and the snapshot counts that stores most. Entries that
+ * lead nowhere count for nothing. */
+static void what_a_snapshot_stores_is_summed_up_over_its_tables(void **state)
+{
+    const uint64_t l2_off = load64(sample.file + load64(sample.file + 40)),
+                   one_table = (uint64_t)(LAYOUT_D + LAYOUT_C) * CLUSTER;
+    const uint64_t twice[] = { l2_off, l2_off },
+                   once[] = { 1, UINT64_C(1) << 40, l2_off + 512, 0, l2_off };
+    const struct entry entries[] = {
+        { .l1_off = sample.file_bytes, .l1_entries = 2, .extra_bytes = 16 },
+        { .l1_off = sample.file_bytes + CLUSTER, .l1_entries = 5, .extra_bytes = 16 },
+    };
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample before;
+
+    (void)state;
+    grow_sample(&before);
+    for (unsigned i = 0; i < 5; i++) {
+        sample_store(sample.file + entries[0].l1_off + (size_t)i * 8, i < 2 ? twice[i] : 0, 8);
+        sample_store(sample.file + entries[1].l1_off + (size_t)i * 8, once[i], 8);
     }
-    sample_store(header + 60, ENTRIES, 4);
-    sample_store(header + 64, TABLE_OFF, 8);
-    image = open_sample(&source);
-    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
-    assert_true(result.snapshots == ENTRIES && result.snapshots_with_state == 2);
-    qcow2_close(image);
-    memset(sample.file + TABLE_OFF, 0, (size_t)ENTRIES * ENTRY_BYTES);
-    sample_store(header + 60, 0, 12);
+    survey_snapshots(entries, 2, &result);
+    assert_true(result.anomalies[QCOW2_ANOMALY_OVERLAP].count == 0);
+    assert_true(result.snapshot_data_bytes == 2 * one_table);
+    survey_snapshots(entries + 1, 1, &result);
+    assert_true(result.snapshot_data_bytes == one_table);
+    shrink_sample(&before);
+}
+
+/* The disk's own L1 table as a snapshot's: it is not walked for that, and might hold anything. */
+static void what_a_snapshot_may_store_is_bounded_where_its_table_overlaps(void **state)
+{
+    const uint64_t full = (uint64_t)(CLUSTER / 8) * CLUSTER;
+    struct entry entry = { .l1_entries = 3, .extra_bytes = 16 };
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+
+    (void)state;
+    entry.l1_off = load64(sample.file + 40);
+    survey_snapshots(&entry, 1, &result);
+    assert_true(result.anomalies[QCOW2_ANOMALY_OVERLAP].count == 1);
+    assert_true(result.snapshot_data_bytes == 3 * full);
+}
+
+/* Two snapshots with one L1 table: the second one is not summed up, whatever the first one stores. */
+static void a_table_of_two_snapshots_is_summed_up_for_one(void **state)
+{
+    const uint64_t full = (uint64_t)(CLUSTER / 8) * CLUSTER;
+    struct entry entries[] = { { .l1_entries = 2, .extra_bytes = 16 },
+                               { .l1_entries = 1, .extra_bytes = 16 } };
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample before;
+
+    (void)state;
+    entries[0].l1_off = entries[1].l1_off = sample.file_bytes;
+    grow_sample(&before);
+    survey_snapshots(entries, 1, &result);
+    assert_true(result.snapshot_data_bytes == 0);
+    survey_snapshots(entries, 2, &result);
+    assert_true(result.snapshot_data_bytes == full);
+    shrink_sample(&before);
+}
+
+/* So that no part of the file is read a third time. */
+static void a_table_that_is_an_l2_table_too_is_not_summed_up(void **state)
+{
+    const uint64_t full = (uint64_t)(CLUSTER / 8) * CLUSTER;
+    struct entry entry = { .l1_off = sample.file_bytes, .l1_entries = 2, .extra_bytes = 16 };
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample before;
+
+    (void)state;
+    grow_sample(&before);
+    sample_store(sample.file + entry.l1_off, entry.l1_off, 8);
+    survey_snapshots(&entry, 1, &result);
+    assert_true(result.anomalies[QCOW2_ANOMALY_OVERLAP].count > 0);
+    assert_true(result.snapshot_data_bytes == 2 * full);
+    shrink_sample(&before);
 }
 
 static void a_table_outside_the_file_is_an_anomaly_with_its_place(void **state)
@@ -256,6 +410,38 @@ static void a_read_that_fails_is_told_and_leaves_the_image_usable(void **state)
     qcow2_close(image);
 }
 
+/* The table of snapshots and their L1 tables are read twice: nothing else is. */
+static void a_read_that_fails_among_snapshots_is_told(void **state)
+{
+    enum { READS = 7 };
+    const struct entry entry = { .l1_off = sample.file_bytes, .l1_entries = 1, .extra_bytes = 16 };
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+    struct sample before;
+    unsigned reads;
+
+    (void)state;
+    grow_sample(&before);
+    put_snapshots(&entry, 1);
+    sample_store(sample.file + entry.l1_off, load64(sample.file + load64(sample.file + 40)), 8);
+    image = open_sample(&source);
+    for (unsigned n = 1; n <= READS; n++) {
+        struct qcow2_error err = QCOW2_ERROR_INIT;
+
+        source.fail_from = source.reads + n;
+        source.fail_count = 1;
+        assert_int_equal(qcow2_survey(image, 0, &result, &err), QCOW2_E_IO);
+        assert_int_equal(err.sys_errno, ETIMEDOUT);
+    }
+    reads = source.reads;
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_int_equal(source.reads - reads, READS);
+    qcow2_close(image);
+    put_snapshots(NULL, 0);
+    shrink_sample(&before);
+}
+
 static void what_has_no_such_tables_is_unsupported(void **state)
 {
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
@@ -299,11 +485,18 @@ int main(void)
         cmocka_unit_test(a_stream_outside_the_file_is_an_anomaly_and_in_no_sum),
         cmocka_unit_test(a_stream_named_twice_is_found_wherever_its_names_are),
         cmocka_unit_test(the_state_of_a_snapshot_is_seen_by_its_wide_size),
+        cmocka_unit_test(the_largest_disk_and_state_of_a_snapshot_are_told),
+        cmocka_unit_test(a_snapshot_that_does_not_say_has_the_disk_that_the_image_has),
+        cmocka_unit_test(what_a_snapshot_stores_is_summed_up_over_its_tables),
+        cmocka_unit_test(what_a_snapshot_may_store_is_bounded_where_its_table_overlaps),
+        cmocka_unit_test(a_table_of_two_snapshots_is_summed_up_for_one),
+        cmocka_unit_test(a_table_that_is_an_l2_table_too_is_not_summed_up),
         cmocka_unit_test(a_table_outside_the_file_is_an_anomaly_with_its_place),
         cmocka_unit_test(no_data_is_read),
         cmocka_unit_test(memory_of_a_thread_goes_with_the_cluster),
         cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(a_read_that_fails_is_told_and_leaves_the_image_usable),
+        cmocka_unit_test(a_read_that_fails_among_snapshots_is_told),
         cmocka_unit_test(what_has_no_such_tables_is_unsupported),
         cmocka_unit_test(a_shorter_result_is_filled_as_far_as_it_goes),
     };
