@@ -26,7 +26,7 @@ const struct vet_rule_text vet_rules[VET_RULES] = {
     [VET_DATA_FILE] = { "data-file", VET_DENY, "the image refers to an external data file" },
     [VET_ENCRYPTION] = { "encryption", VET_DENY, "the disk is encrypted" },
     [VET_KEY_COST] = { "key-cost", VET_DENY,
-                       "trying a passphrase takes more than 33554432 iterations" },
+                       "trying a passphrase takes more than 167772160 iterations" },
     [VET_BROKEN_KEYS] = { "broken-keys", VET_DENY, "the LUKS header is broken" },
     [VET_VERSION_1] = { "version-1", VET_DENY, "a qcow image of version 1, long out of use" },
     [VET_UNKNOWN_COMPATIBLE] = { "unknown-compatible", VET_WARN,
