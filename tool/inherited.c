@@ -107,7 +107,7 @@ static bool close_listed(const struct words *arguments)
         return false;
     }
     while ((entry = readdir(directory)) != NULL) {
-        int fd = atoi(entry->d_name); /* "." and ".." are 0 */
+        int fd = (int)strtol(entry->d_name, NULL, 10); /* "." and ".." are 0 */
 
         if (fd >= FIRST && fd != dirfd(directory)) {
             close_unless_named(arguments, fd);
