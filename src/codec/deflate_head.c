@@ -3,9 +3,14 @@
  * describes its code). Bytes in, yes or no out; knows nothing of what a block holds. */
 #include "codec/deflate_head.h"
 
+#include <limits.h>
+
 enum { STORED = 0, DYNAMIC = 2 };
 enum { MAX_LENGTHS = 286, MAX_DISTANCES = 30, END_OF_BLOCK = 256 };
-enum { MAX_CODE_BITS = 15 };
+
+/* All sequences of bits. A code of n bits takes ALL >> n of them; codes that come to all of it leave nothing
+ * open, and have nothing twice. */
+enum { MAX_CODE_BITS = 15, ALL = 1 << MAX_CODE_BITS };
 
 /* The code that the lengths of the other codes are written in: 0 to 15 are lengths, the rest repeats. */
 enum {
@@ -53,19 +58,6 @@ static unsigned take(struct bits *bits, unsigned n)
     return value;
 }
 
-/* Whether the lengths, 0 being none, make a code that leaves nothing open and has nothing twice. */
-static bool is_complete(const uint8_t *lengths, unsigned n, unsigned max_bits)
-{
-    const uint32_t all = UINT32_C(1) << max_bits;
-    uint32_t used = 0, none = 0;
-
-    for (unsigned i = 0; i < n; i++) {
-        used += all >> lengths[i];
-        none += lengths[i] == 0;
-    }
-    return used - none * all == all;
-}
-
 /* By the next bits of the stream: symbol and length of the code that they begin with. */
 struct meta_entry {
     uint8_t symbol, length;
@@ -101,51 +93,66 @@ static bool read_meta_table(struct bits *bits, struct meta_entry table[1 << MAX_
                                                  11, 4,  12, 3, 13, 2, 14, 1, 15 };
     uint8_t lengths[META_SYMBOLS] = { 0 };
     const unsigned n = take(bits, 4) + 4;
+    uint32_t used = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        lengths[order[i]] = (uint8_t)take(bits, 3);
+        uint8_t length = (uint8_t)take(bits, 3);
+
+        lengths[order[i]] = length;
+        used += length != 0 ? (uint32_t)ALL >> length : 0;
     }
-    if (!is_complete(lengths, META_SYMBOLS, MAX_META_BITS)) {
+    if (used != ALL) {
         return false;
     }
     make_meta_table(lengths, table);
     return true;
 }
 
-/* n lengths; false if a repetition has nothing to repeat, or goes on behind them, or the input ends. */
-static bool read_lengths(struct bits *bits, const struct meta_entry *table, uint8_t *lengths,
-                         unsigned n)
+/* Reads the lengths of both codes, 0 being none. False unless both are complete and there is a code for the end
+ * of the block; and if a repetition has nothing to repeat, or goes on behind the last length, or the input ends. */
+static bool read_codes(struct bits *bits, const struct meta_entry *table, unsigned n_lengths,
+                       unsigned n_distances)
 {
-    unsigned i = 0;
+    const unsigned n = n_lengths + n_distances;
+    uint32_t used = 0, used_by_distances = 0;
+    unsigned last = UINT_MAX;
+    bool has_end = false;
 
-    while (i < n && !bits->short_of) {
+    for (unsigned i = 0, times; i < n; i += times) {
         const struct meta_entry next = table[peek(bits, MAX_META_BITS)];
-        unsigned times = 1;
-        uint8_t length = next.symbol;
+        unsigned length = next.symbol;
 
         (void)take(bits, next.length);
-        if (next.symbol == REPEAT_LAST) {
+        times = 1;
+        if (length == REPEAT_LAST) {
             times = 3 + take(bits, 2);
-            length = i > 0 ? lengths[i - 1] : UINT8_MAX;
-        } else if (next.symbol >= REPEAT_ZERO) {
-            times = next.symbol == REPEAT_ZERO_OFTEN ? 11 + take(bits, 7) : 3 + take(bits, 3);
+            length = last;
+        } else if (length > REPEAT_LAST) {
+            times = length == REPEAT_ZERO ? 3 + take(bits, 3) : 11 + take(bits, 7);
             length = 0;
         }
-        if (length == UINT8_MAX || times > n - i) {
+        if (length == UINT_MAX || times > n - i || bits->short_of) {
             return false;
         }
-        while (times-- > 0) {
-            lengths[i++] = length;
+        last = length;
+        if (length == 0) {
+            continue;
+        }
+        used += times * ((uint32_t)ALL >> length);
+        if (i + times > END_OF_BLOCK) {
+            unsigned behind = i + times > n_lengths ? i + times - n_lengths : 0;
+
+            has_end = has_end || i <= END_OF_BLOCK;
+            used_by_distances += (behind < times ? behind : times) * ((uint32_t)ALL >> length);
         }
     }
-    return !bits->short_of;
+    return has_end && used_by_distances == ALL && used - used_by_distances == ALL;
 }
 
 bool q2_deflate_head_is_plain(const uint8_t *in, size_t in_bytes)
 {
     struct bits bits = { in, in + in_bytes, 0, 0, false };
     struct meta_entry table[1 << MAX_META_BITS];
-    uint8_t lengths[MAX_LENGTHS + MAX_DISTANCES] = { 0 };
     unsigned type, n_lengths, n_distances;
 
     (void)take(&bits, 1); /* whether it is the last block, too */
@@ -155,10 +162,6 @@ bool q2_deflate_head_is_plain(const uint8_t *in, size_t in_bytes)
     }
     n_lengths = 257 + take(&bits, 5);
     n_distances = 1 + take(&bits, 5);
-    if (n_lengths > MAX_LENGTHS || n_distances > MAX_DISTANCES || !read_meta_table(&bits, table) ||
-        !read_lengths(&bits, table, lengths, n_lengths + n_distances)) {
-        return false;
-    }
-    return lengths[END_OF_BLOCK] != 0 && is_complete(lengths, n_lengths, MAX_CODE_BITS) &&
-           is_complete(lengths + n_lengths, n_distances, MAX_CODE_BITS);
+    return n_lengths <= MAX_LENGTHS && n_distances <= MAX_DISTANCES &&
+           read_meta_table(&bits, table) && read_codes(&bits, table, n_lengths, n_distances);
 }
