@@ -158,7 +158,7 @@ bool q2_deflate_head_is_plain(const uint8_t *in, size_t in_bytes)
     (void)take(&bits, 1); /* whether it is the last block, too */
     type = take(&bits, 2);
     if (type != DYNAMIC) {
-        return type == STORED;
+        return type == STORED && !bits.short_of;
     }
     n_lengths = 257 + take(&bits, 5);
     n_distances = 1 + take(&bits, 5);

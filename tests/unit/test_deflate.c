@@ -11,6 +11,7 @@
 #include <qcow2.h>
 
 #include "codec/codec.h"
+#include "codec/deflate_head.h"
 
 enum { CLUSTER = 4096, ROOM = 4 * CLUSTER };
 
@@ -330,6 +331,32 @@ static void code_that_says_too_much_or_too_little_of_itself_is_bad(void **state)
     (void)fill_data(state);
 }
 
+/* Else all would be right still, and slow. Alphabets of all sizes, so that codes of all kinds are made. */
+static void what_an_encoder_says_of_its_code_is_plain(void **state)
+{
+    unsigned dynamic = 0;
+
+    for (unsigned letters = 2; letters <= 256; letters += letters < 20 ? 1 : 7) {
+        uint32_t noise = letters;
+        size_t n;
+
+        for (unsigned i = 0; i < CLUSTER; i++) {
+            noise = noise * 1664525 + 1013904223;
+            data[i] = (unsigned char)(((noise >> 8 & 0xFFF) * (noise >> 20) >> 12) * letters >> 12);
+        }
+        n = pack(CLUSTER, -12, Z_FINISH);
+        if ((stream[0] >> 1 & 3) == 2) {
+            assert_true(q2_deflate_head_is_plain(stream, n));
+            for (size_t cut = 0; cut < 8; cut++) {
+                assert_false(q2_deflate_head_is_plain(stream, cut));
+            }
+            dynamic++;
+        }
+    }
+    assert_true(dynamic > 20);
+    (void)fill_data(state);
+}
+
 /* Behind a first block that is sound, libdeflate has the word, if the stream ends in its last sector, as what
  * an encoder wrote does; else zlib. */
 static void damage_in_a_later_block_is_bad_if_a_sector_is_left(void **state)
@@ -395,6 +422,7 @@ int main(void)
         cmocka_unit_test(code_with_room_for_reserved_symbols_is_bad),
         cmocka_unit_test(bits_that_are_no_code_are_bad),
         cmocka_unit_test(code_that_says_too_much_or_too_little_of_itself_is_bad),
+        cmocka_unit_test(what_an_encoder_says_of_its_code_is_plain),
         cmocka_unit_test(damage_in_a_later_block_is_bad_if_a_sector_is_left),
         cmocka_unit_test(decoder_is_as_good_as_new_after_a_bad_stream),
         cmocka_unit_test(decoder_never_used_is_deinited),
