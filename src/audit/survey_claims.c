@@ -114,9 +114,9 @@ void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active
         return;
     }
     word = &survey->words[first];
-    /* Snapshots share tables with the disk and among themselves; the disk names each of its own once. */
-    if ((*word & Q2_CLAIM_L2) == 0 ? (*word & Q2_CLAIM_TABLE) != 0
-                                   : active && (*word & Q2_CLAIM_COUNT) != 0) {
+    /* Snapshots share tables with the disk and among themselves; the disk, which comes first, names each of
+     * its own once. */
+    if ((*word & Q2_CLAIM_L2) == 0 ? (*word & Q2_CLAIM_TABLE) != 0 : active) {
         q2_survey_note(survey, QCOW2_ANOMALY_OVERLAP, host_off, what);
     }
     *word = (*word | Q2_CLAIM_TABLE | Q2_CLAIM_L2) + active;
