@@ -3,9 +3,11 @@
 #include "unit.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sample.h"
+#include "source/window.h"
 
 enum { BITS = 16, CLUSTER = 1 << BITS };
 
@@ -119,6 +121,28 @@ static void what_is_not_there_is_not_the_same(void **state)
     assert_int_equal(qcow2_extent_same(pair.a, &data, pair.a, &deep), 0);
 }
 
+/* Files of two file systems may have one number. */
+static void a_file_is_told_by_its_number_and_its_file_system(void **state)
+{
+    const struct q2_identity identity = q2_identity_of(pair.fds[0]);
+    struct q2_identity elsewhere = identity;
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(fstat(pair.fds[0], &st), 0);
+    assert_true(identity.known && !identity.is_device);
+    assert_true(identity.device == st.st_dev && identity.inode == st.st_ino);
+    assert_true(q2_identity_same(&identity, &elsewhere));
+    elsewhere.device++;
+    assert_false(q2_identity_same(&identity, &elsewhere));
+    elsewhere = identity;
+    elsewhere.inode++;
+    assert_false(q2_identity_same(&identity, &elsewhere));
+    elsewhere = identity;
+    elsewhere.is_device = true;
+    assert_false(q2_identity_same(&identity, &elsewhere));
+}
+
 static void files_of_an_image_are_known_by_any_descriptor(void **state)
 {
     int again = dup(pair.fds[0]);
@@ -189,6 +213,7 @@ int main(void)
         cmocka_unit_test(extents_of_one_place_of_one_file_are_the_same),
         cmocka_unit_test(other_files_places_and_kinds_are_not),
         cmocka_unit_test(what_is_not_there_is_not_the_same),
+        cmocka_unit_test(a_file_is_told_by_its_number_and_its_file_system),
         cmocka_unit_test(files_of_an_image_are_known_by_any_descriptor),
         cmocka_unit_test(a_copy_never_goes_to_a_file_of_the_image),
         cmocka_unit_test(files_read_in_different_ways_are_not_the_same),
