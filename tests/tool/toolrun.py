@@ -110,48 +110,41 @@ def qemu_json(*args):
     return json.loads(qemu_img(*args))
 
 
-def write_alternating(path, l1_size):
-    """A small image of a disk whose tables are long: every L1 entry points at one L2 table, in which every
-    other cluster is stored, all in one place."""
-    cluster = 1 << 16
-    l1_clusters = -(-l1_size * 8 // cluster)
-    table_at = 3 + l1_clusters
-    header = struct.pack('>4sIQIIQIIQQIIQQQQII', b'QFI\xfb', 3, 0, 0, 16, l1_size << 29, 0, l1_size,
+def write_one_table(path, cluster_bits, size, l1_size, make_rest):
+    """A small image of a disk of that size, in which every L1 entry points at one L2 table. make_rest(OFFSET) is
+    that table and all behind it, whose first byte is at OFFSET."""
+    cluster = 1 << cluster_bits
+    table_at = (3 + -(-l1_size * 8 // cluster)) * cluster
+    header = struct.pack('>4sIQIIQIIQQIIQQQQII', b'QFI\xfb', 3, 0, 0, cluster_bits, size, 0, l1_size,
                          3 * cluster, cluster, 1, 0, 0, 0, 0, 0, 4, 104)
     with open(path, 'wb') as file:
         file.write(header)
         file.seek(cluster)
         file.write(struct.pack('>Q', 2 * cluster))
         file.seek(3 * cluster)
-        file.write(struct.pack('>Q', table_at * cluster) * l1_size)
-        file.seek(table_at * cluster)
-        file.write(struct.pack('>QQ', (table_at + 1) * cluster, 0) * (cluster // 16))
-        file.write(b'x' * cluster)
+        file.write(struct.pack('>Q', table_at) * l1_size)
+        file.seek(table_at)
+        file.write(make_rest(table_at + cluster))
     return path
 
 
+def write_alternating(path, l1_size):
+    """A disk whose tables are long: every other cluster is stored, all in one place."""
+    cluster = 1 << 16
+    return write_one_table(path, 16, l1_size << 29, l1_size,
+                           lambda data_at: struct.pack('>QQ', data_at, 0) * (cluster // 16) + b'x' * cluster)
+
+
 def write_endless(path, gib, cluster_bits=16):
-    """A tiny image of a disk that is large and full: every L1 entry points at one L2 table, whose
-    entries all point at one compressed cluster. Takes long to convert, and no time to make."""
+    """A tiny image of a disk that is large and full: all entries point at one compressed cluster. Takes long to
+    convert, and no time to make."""
     cluster = 1 << cluster_bits
     entries = cluster // 8
-    l1_size = -(-(gib << 30) // (cluster * entries))
-    l1_clusters = -(-l1_size * 8 // cluster)
-    table_at = 3 + l1_clusters
     packer = zlib.compressobj(1, zlib.DEFLATED, -12)
     payload = packer.compress((bytes(range(1, 252)) * (cluster // 251 + 1))[:cluster])
     payload += packer.flush()
     sectors = -(-len(payload) // 512)
-    entry = 1 << 62 | (sectors - 1) << (62 - (cluster_bits - 8)) | (table_at + 1) * cluster
-    header = struct.pack('>4sIQIIQIIQQIIQQQQII', b'QFI\xfb', 3, 0, 0, cluster_bits, gib << 30, 0,
-                         l1_size, 3 * cluster, cluster, 1, 0, 0, 0, 0, 0, 4, 104)
-    with open(path, 'wb') as file:
-        file.write(header)
-        file.seek(cluster)
-        file.write(struct.pack('>Q', 2 * cluster))
-        file.seek(3 * cluster)
-        file.write(struct.pack('>Q', table_at * cluster) * l1_size)
-        file.seek(table_at * cluster)
-        file.write(struct.pack('>Q', entry) * entries)
-        file.write(payload.ljust(sectors * 512, b'\0'))
-    return path
+    descriptor = 1 << 62 | (sectors - 1) << (62 - (cluster_bits - 8))
+    return write_one_table(path, cluster_bits, gib << 30, -(-(gib << 30) // (cluster * entries)),
+                           lambda stream_at: struct.pack('>Q', descriptor | stream_at) * entries
+                           + payload.ljust(sectors * 512, b'\0'))
