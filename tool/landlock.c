@@ -69,20 +69,25 @@ static void allow(const struct landlock *landlock, int fd, uint64_t rights)
     (void)syscall(SYS_landlock_add_rule, landlock->fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-void landlock_allow_reading(struct landlock *landlock, const char *path)
+void landlock_allow_reading_fd(struct landlock *landlock, int fd)
 {
     struct stat info;
-    int fd = landlock->fd >= 0 ? open(path, O_PATH | O_CLOEXEC) : -1;
 
-    if (fd < 0) {
-        return;
-    }
-    if (fstat(fd, &info) == 0) {
+    if (landlock->fd >= 0 && fstat(fd, &info) == 0) {
         allow(landlock, fd,
               S_ISDIR(info.st_mode) ? LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR
                                     : LANDLOCK_ACCESS_FS_READ_FILE);
     }
-    close(fd);
+}
+
+void landlock_allow_reading(struct landlock *landlock, const char *path)
+{
+    int fd = landlock->fd >= 0 ? open(path, O_PATH | O_CLOEXEC) : -1;
+
+    if (fd >= 0) {
+        landlock_allow_reading_fd(landlock, fd);
+        close(fd);
+    }
 }
 
 void landlock_allow_reopening(struct landlock *landlock, int fd)
@@ -128,6 +133,12 @@ void landlock_allow_reading(struct landlock *landlock, const char *path)
 {
     (void)landlock;
     (void)path;
+}
+
+void landlock_allow_reading_fd(struct landlock *landlock, int fd)
+{
+    (void)landlock;
+    (void)fd;
 }
 
 void landlock_allow_reopening(struct landlock *landlock, int fd)

@@ -19,6 +19,9 @@ bool landlock_begin(struct landlock *landlock);
  * passed over. */
 void landlock_allow_reading(struct landlock *landlock, const char *path);
 
+/* The same for the file or directory behind the descriptor, which may be an O_PATH one. */
+void landlock_allow_reading_fd(struct landlock *landlock, int fd);
+
 /* The file behind the descriptor may be opened for reading once more. */
 void landlock_allow_reopening(struct landlock *landlock, int fd);
 

@@ -66,6 +66,11 @@ void sandbox_allow_reading(const char *path)
     landlock_allow_reading(&sandbox.landlock, path);
 }
 
+void sandbox_allow_reading_fd(int fd)
+{
+    landlock_allow_reading_fd(&sandbox.landlock, fd);
+}
+
 void sandbox_allow_commit(const struct syscalls_commit *commit)
 {
     sandbox.has_commit = true;

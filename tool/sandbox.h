@@ -20,6 +20,7 @@ void sandbox_init(int exit_code);
  * there is none; it is copied, but its names must live as long as the program. */
 void sandbox_begin(int mode);
 void sandbox_allow_reading(const char *path); /* and all beneath it */
+void sandbox_allow_reading_fd(int fd); /* the same, by a descriptor, which may be an O_PATH one */
 void sandbox_allow_commit(const struct syscalls_commit *commit);
 
 /* First stage, before any byte of an image is looked at: only what was allowed can be opened, for
