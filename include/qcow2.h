@@ -143,8 +143,11 @@ struct qcow2_source {
 /* Ready-made sources. Each fills *source_ret; hand it to qcow2_open_source, or call its close.
  *
  * qcow2_source_from_path opens a regular file or block device read-only (never following it into
- * anything it names; directories, FIFOs, sockets and character devices are refused without
- * blocking). Errors: QCOW2_E_IO, QCOW2_E_ARGUMENT, QCOW2_E_NOMEM.
+ * anything it names; directories, FIFOs, sockets and character devices are refused without being
+ * opened). Errors: QCOW2_E_IO, QCOW2_E_ARGUMENT, QCOW2_E_NOMEM.
+ *
+ * qcow2_source_from_path_at does the same with a path relative to `directory`, a descriptor as
+ * openat(2) takes it. `name` is what the source is called; NULL: as the path.
  *
  * qcow2_source_from_fd reads through a descriptor the caller opened; it must be a regular file or a
  * block device, whose file offset stays where it is. With close_fd non-zero the source owns `fd` from a
@@ -154,6 +157,8 @@ struct qcow2_source {
  * the source and not change. */
 int qcow2_source_from_path(const char *path, struct qcow2_source *source_ret,
                            struct qcow2_error *err);
+int qcow2_source_from_path_at(int directory, const char *path, const char *name,
+                              struct qcow2_source *source_ret, struct qcow2_error *err);
 int qcow2_source_from_fd(int fd, const char *name, int close_fd, struct qcow2_source *source_ret,
                          struct qcow2_error *err);
 int qcow2_source_from_memory(const void *data, size_t count, const char *name,
@@ -211,21 +216,39 @@ typedef int qcow2_grant_fn(void *ctx, const struct qcow2_reference *reference,
                            struct qcow2_source *source_ret, int *format_ret,
                            struct qcow2_error *err);
 
-/* Where qcow2_grant_beneath looks; its `ctx`. */
+/* The directories beneath which qcow2_grant_beneath opens files; its `ctx`. They are held open, so it does
+ * not matter what happens to their names. A descriptor of O_PATH will do; one that is negative allows
+ * nothing. */
 struct qcow2_grant_directories {
     size_t size;
     size_t count;
-    const char *const *directories;
+    const int *fds;
+    /* What each of them is called: an image whose name begins so has its references resolved from the
+     * descriptor. NULL, and NULL entries: such names are resolved from the working directory. */
+    const char *const *names;
 };
 
-/* The ready-made grant: opens regular files beneath directories that the caller names, read-only.
+/* In short: opens the directories `paths` for qcow2_grant_beneath.
  *
- * A relative name is taken from the directory of the referrer's name (also a data file's: QEMU would
- * take that from its working directory), an absolute one as it is; the file must then lie beneath one
- * of the directories, whatever "..", symbolic links and mounts along the way say: they may lead
- * around inside, never outside. Names with a protocol prefix ("json:", "nbd:", "file:", ...), and
- * everything but regular files, are refused. A count of 0 refuses all. QCOW2_E_REFERENCE with the
- * reason. */
+ * Returns 0 with *directories_ret filled; the paths are copied. Close it with qcow2_grant_directories_close when no
+ * image is going to be opened with it any more; images that are open do not need it. On failure
+ * (QCOW2_E_IO with the directory that cannot be opened, QCOW2_E_NOMEM, QCOW2_E_ARGUMENT) nothing
+ * is held. */
+int qcow2_grant_directories_open(const char *const *paths, size_t count,
+                                 struct qcow2_grant_directories *directories_ret,
+                                 struct qcow2_error *err);
+/* Closes the descriptors and frees the names of what qcow2_grant_directories_open has filled. NULL is fine. */
+void qcow2_grant_directories_close(struct qcow2_grant_directories *directories);
+
+/* The ready-made grant: opens regular files beneath directories that the caller holds open, read-only.
+ *
+ * A relative name is resolved from the directory of the referrer's name (also a data file's: QEMU would
+ * take that from its working directory), an absolute one as it is. "..", symbolic links and mounts are
+ * followed wherever they lead on the way; what counts is that the directory in which the file is found
+ * lies beneath one of those allowed, or is one. A file system that is mounted beneath an allowed
+ * directory belongs to it. Nothing is opened before it is known to be a regular file. Names with a protocol
+ * prefix ("json:", "nbd:", "file:", ...), and everything but regular files, are refused. A count
+ * of 0 refuses all. QCOW2_E_REFERENCE with the reason. */
 int qcow2_grant_beneath(void *directories, const struct qcow2_reference *reference,
                         struct qcow2_source *source_ret, int *format_ret, struct qcow2_error *err);
 
@@ -263,7 +286,7 @@ struct qcow2_options {
     const char *snapshot;
 
     /* Decides about files that the image refers to. NULL: qcow2_open grants regular files beneath the
-     * image's own directory, qcow2_open_source grants nothing. */
+     * image's own directory if it has one (qcow2_open_directory_of), qcow2_open_source grants nothing. */
     qcow2_grant_fn *grant;
     void *grant_ctx;
 
@@ -281,6 +304,20 @@ struct qcow2_options {
     {                                                                                              \
         sizeof(struct qcow2_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, 0            \
     }
+
+/* In short: opens the directory in which `path` names an image, once and for all uses of it.
+ *
+ * qcow2_open does so itself. A program that makes its own source and grant calls this first, then
+ * qcow2_source_from_path_at with the descriptor and the name, and hands the descriptor to
+ * qcow2_grant_directories, so that no one who exchanges a part of the path can come between.
+ *
+ * Returns 1 with *fd_ret (the caller's to close) and *name_ret (the last component; within `path`, or ".") if
+ * the directory is the image's own: what lies beneath may be granted to it. Returns 0 with the same where it is not: the
+ * directory is the root, /dev, or one of open descriptors (/proc/self/fd, /dev/fd, so /dev/stdin too), or the
+ * path names no regular file. Or returns QCOW2_E_IO, QCOW2_E_NOMEM or QCOW2_E_ARGUMENT, with *fd_ret
+ * -1. */
+int qcow2_open_directory_of(const char *path, int *fd_ret, const char **name_ret,
+                            struct qcow2_error *err);
 
 /* Opens the image in a file (as qcow2_source_from_path opens it) and returns 0 with *image_ret set,
  * or a code with *image_ret NULL. `path` is only used during the call.

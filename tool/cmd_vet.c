@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "confine.h"
+#include "image_directory.h"
 #include "report.h"
 #include "stats.h"
 #include "suggest.h"
@@ -127,7 +128,7 @@ static bool open_file(struct vet *vet, const struct common_options *common,
     if (!confine(&alone)) {
         return false;
     }
-    if (qcow2_source_from_path(vet->path, source_ret, &err) < 0) {
+    if (image_directory_open(vet->path, source_ret, &err) < 0) {
         report_library(vet->path, &err);
         return false;
     }

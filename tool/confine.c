@@ -4,28 +4,46 @@
  * Knows options and files; must not know how a process is restricted (sandbox.c). */
 #include "confine.h"
 
+#include <fcntl.h>
 #include <openssl/crypto.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "image_directory.h"
 #include "prompt.h"
 #include "sandbox.h"
 
 static bool confined;
 static int images_left;
 
-/* The image itself, wherever links lead, and what lies beneath the directory it was named in, which it
- * may refer to. */
+/* The file itself, wherever links lead. Nothing is opened by O_PATH, which systems with a sandbox have. */
+static void allow_file(const struct image_directory *image)
+{
+#ifdef O_PATH
+    int file = openat(image->fd, image->name, O_PATH | O_CLOEXEC);
+
+    if (file >= 0) {
+        sandbox_allow_reading_fd(file);
+        close(file);
+    }
+#else
+    (void)image;
+#endif
+}
+
+/* An image, and what lies beneath its own directory, which it may refer to. Where one of them cannot be
+ * opened, opening the image reports it. */
 static void allow_image(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+    const struct image_directory *image = image_directory_of(path);
 
-    sandbox_allow_reading(path);
-    if (directory != NULL) { /* without memory for it, opening will fail as well, and say so */
-        sandbox_allow_reading(directory);
+    if (image == NULL || image->fd < 0) {
+        return;
     }
-    free(directory);
+    if (image->is_own) {
+        sandbox_allow_reading_fd(image->fd);
+    }
+    allow_file(image);
 }
 
 static void allow_keys(const struct keys *keys)
@@ -73,7 +91,7 @@ bool confine(const struct confinement *needs)
         allow_image(needs->images[i]);
     }
     for (unsigned i = 0; i < needs->common->allow_count; i++) {
-        sandbox_allow_reading(needs->common->allow[i]);
+        sandbox_allow_reading_fd(allowed_directory(needs->common->allow[i]));
     }
     allow_keys(needs->common->keys);
     if (needs->second_keys != NULL) {

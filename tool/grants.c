@@ -39,33 +39,29 @@ void layer_files_close(struct layer_files *files)
     files->count = 0;
 }
 
-static char *directory_of(const char *path)
+static void add_directory(struct grants *grants, int fd, const char *name)
 {
-    const char *slash = strrchr(path, '/');
-
-    return slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+    grants->fds[grants->directories.count] = fd;
+    grants->names[grants->directories.count++] = name;
 }
 
-bool grants_begin(struct grants *grants, const char *path, const struct common_options *common)
+void grants_begin(struct grants *grants, const struct image_directory *image,
+                  const struct common_options *common)
 {
     memset(grants, 0, sizeof *grants);
-    grants->own = directory_of(path);
-    if (grants->own == NULL) {
-        return false;
-    }
-    grants->list[0] = grants->own;
-    for (unsigned i = 0; i < common->allow_count; i++) {
-        grants->list[i + 1] = common->allow[i];
-    }
     grants->directories.size = sizeof grants->directories;
-    grants->directories.directories = grants->list;
-    grants->directories.count = common->allow_count + 1;
-    return true;
+    grants->directories.fds = grants->fds;
+    grants->directories.names = grants->names;
+    if (image->is_own) {
+        add_directory(grants, image->fd, image->prefix);
+    }
+    for (unsigned i = 0; i < common->allow_count; i++) {
+        add_directory(grants, allowed_directory(common->allow[i]), common->allow[i]);
+    }
 }
 
 void grants_end(struct grants *grants)
 {
-    free(grants->own);
     free(grants->layer_name);
 }
 

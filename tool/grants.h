@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "args.h"
+#include "image_directory.h"
 
 /* Own descriptors of the files of a chain, by depth; -1 where there is none. */
 #define LAYER_FILES_MAX 256
@@ -21,8 +22,8 @@ void layer_files_close(struct layer_files *files);
 
 struct grants {
     struct qcow2_grant_directories directories;
-    const char *list[ALLOW_MAX + 1];
-    char *own;                 /* the image's directory */
+    int fds[ALLOW_MAX + 1]; /* the image's own directory first, if it has one */
+    const char *names[ALLOW_MAX + 1];
     struct layer_files *files; /* NULL: not wanted */
     /* The file that was granted last. */
     int layer_depth;
@@ -33,8 +34,9 @@ struct grants {
     bool is_backing_file;
 };
 
-/* The directory of the image at `path`, and those the user named. False without memory. */
-bool grants_begin(struct grants *grants, const char *path, const struct common_options *common);
+/* The image's own directory, and those the user named. */
+void grants_begin(struct grants *grants, const struct image_directory *image,
+                  const struct common_options *common);
 void grants_end(struct grants *grants);
 
 /* For the library; `ctx` is the struct. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "confine.h"
+#include "image_directory.h"
 #include "keys.h"
 #include "report.h"
 #include "sandbox.h"
@@ -68,6 +69,7 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct qcow2_image *image = NULL;
+    const struct image_directory *directory;
     struct qcow2_source source;
     struct grants grants;
     const struct confinement alone = { .common = common, .images = &path, .image_count = 1 };
@@ -76,10 +78,12 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     if (!confine(&alone)) {
         return NULL;
     }
-    if (!grants_begin(&grants, path, common)) {
+    directory = image_directory_of(path);
+    if (directory == NULL) {
         report(path, "out of memory");
         return NULL;
     }
+    grants_begin(&grants, directory, common);
     grants.files = files_ret;
     keys_begin(common->keys);
     options.flags = common->open_flags | flags;
@@ -90,7 +94,7 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     options.grant_ctx = &grants;
     options.get_key = keys_get;
     options.get_key_ctx = common->keys;
-    r = qcow2_source_from_path(path, &source, &err);
+    r = image_directory_open(path, &source, &err);
     if (r == 0) {
         sandbox_allow_reopening(source.get_fd(source.ctx));
         if (files_ret != NULL) {

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "format/layout.h"
@@ -152,37 +153,52 @@ int qcow2_open_source(const struct qcow2_source *source, const struct qcow2_opti
     return open_image(source, &known, image_ret, err);
 }
 
+/* Grants what lies beneath the image's own directory, which `path` up to `last` names. */
+static int open_in_own_directory(const char *path, const char *last, int directory,
+                                 const struct qcow2_source *source,
+                                 const struct qcow2_options *options,
+                                 struct qcow2_image **image_ret, struct qcow2_error *err)
+{
+    struct qcow2_options mine = *options;
+    struct qcow2_grant_directories own = { .size = sizeof own, .count = 1, .fds = &directory };
+    char *directory_name = strndup(path, strlen(path) - strlen(last));
+    const char *const names[] = { directory_name };
+    int r;
+
+    if (directory_name == NULL) {
+        source->close(source->ctx);
+        return q2_error_nomem(err);
+    }
+    own.names = names;
+    mine.grant = qcow2_grant_beneath;
+    mine.grant_ctx = &own;
+    r = qcow2_open_source(source, &mine, image_ret, err);
+    free(directory_name);
+    return r;
+}
+
 int qcow2_open(const char *path, const struct qcow2_options *options,
                struct qcow2_image **image_ret, struct qcow2_error *err)
 {
     struct qcow2_options mine = QCOW2_OPTIONS_INIT;
     struct qcow2_source source;
-    struct qcow2_grant_directories beside = { .size = sizeof beside, .count = 1 };
-    const char *slash, *directories[1];
-    char *directory = NULL;
-    int r;
+    const char *last;
+    int directory, is_own, r;
 
     if (image_ret != NULL) {
         *image_ret = NULL;
     }
     if ((r = take_options(options, &mine, err)) < 0 ||
-        (r = qcow2_source_from_path(path, &source, err)) < 0) {
-        return r;
+        (is_own = qcow2_open_directory_of(path, &directory, &last, err)) < 0) {
+        return r < 0 ? r : is_own;
     }
-    if (mine.grant == NULL) {
-        slash = strrchr(path, '/');
-        directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-        if (directory == NULL) {
-            source.close(source.ctx);
-            return q2_error_nomem(err);
-        }
-        directories[0] = directory;
-        beside.directories = directories;
-        mine.grant = qcow2_grant_beneath;
-        mine.grant_ctx = &beside;
+    r = qcow2_source_from_path_at(directory, last, path, &source, err);
+    if (r == 0 && mine.grant == NULL && is_own) {
+        r = open_in_own_directory(path, last, directory, &source, &mine, image_ret, err);
+    } else if (r == 0) {
+        r = qcow2_open_source(&source, &mine, image_ret, err);
     }
-    r = qcow2_open_source(&source, &mine, image_ret, err);
-    free(directory);
+    (void)close(directory);
     return r;
 }
 

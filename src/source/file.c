@@ -23,6 +23,7 @@
 #include <qcow2.h>
 
 #include "base/error.h"
+#include "source/open_file.h"
 
 struct file {
     int fd;
@@ -117,6 +118,11 @@ static void file_close(void *ctx)
     free(file);
 }
 
+static int wrong_kind(struct qcow2_error *err)
+{
+    return q2_error_set(err, QCOW2_E_ARGUMENT, "an image must be a regular file or a block device");
+}
+
 /* Only what can be read at any offset, twice, with the same answer. */
 static int check_kind(int fd, struct qcow2_error *err)
 {
@@ -129,8 +135,7 @@ static int check_kind(int fd, struct qcow2_error *err)
         return q2_error_set_errno(err, QCOW2_E_IO, EISDIR, UINT64_MAX, "cannot read the image");
     }
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT,
-                            "an image must be a regular file or a block device");
+        return wrong_kind(err);
     }
     return 0;
 }
@@ -167,25 +172,30 @@ int qcow2_source_from_fd(int fd, const char *name, int close_fd, struct qcow2_so
     return 0;
 }
 
-int qcow2_source_from_path(const char *path, struct qcow2_source *source_ret,
-                           struct qcow2_error *err)
+int qcow2_source_from_path_at(int directory, const char *path, const char *name,
+                              struct qcow2_source *source_ret, struct qcow2_error *err)
 {
     int fd, r;
 
     if (path == NULL) {
         return q2_error_set(err, QCOW2_E_ARGUMENT, "the path is NULL");
     }
-    /* Non-blocking, so that a FIFO is refused below instead of waited for; regular files and block
-     * devices do not care. */
-    do {
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    } while (fd < 0 && errno == EINTR);
-    if (fd < 0) {
-        return q2_error_set_errno(err, QCOW2_E_IO, errno, UINT64_MAX, "cannot open the file");
+    fd = q2_open_file(directory, path, 0);
+    if (fd == Q2_WRONG_KIND) {
+        return wrong_kind(err);
     }
-    r = qcow2_source_from_fd(fd, path, 1, source_ret, err);
+    if (fd < 0) {
+        return q2_error_set_errno(err, QCOW2_E_IO, -fd, UINT64_MAX, "cannot open the file");
+    }
+    r = qcow2_source_from_fd(fd, name != NULL ? name : path, 1, source_ret, err);
     if (r < 0) {
         (void)close(fd);
     }
     return r;
+}
+
+int qcow2_source_from_path(const char *path, struct qcow2_source *source_ret,
+                           struct qcow2_error *err)
+{
+    return qcow2_source_from_path_at(AT_FDCWD, path, path, source_ret, err);
 }

@@ -2,8 +2,9 @@
 /* grant.c - the ready-made answer to an image that asks for another file: yes, if
  * it is a regular file beneath a directory that the caller has named.
  *
- * The image's word for the file is never given to open(2) as it stands. It is
- * resolved from the allowed directory down by beneath.c, which cannot leave it. */
+ * The image's word for the file is never given to open(2) as it stands. path.c
+ * follows it to a directory that is held open; that one must lie beneath an
+ * allowed directory, which is held open too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,13 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <qcow2.h>
 
 #include "base/error.h"
-#include "source/beneath.h"
+#include "source/open_file.h"
+#include "source/path.h"
 
 static const char *kind_text(const struct qcow2_reference *reference)
 {
@@ -48,188 +49,138 @@ static bool has_protocol(const char *name)
     return name[first] == ':';
 }
 
-/* What b is called from the directory a, to be freed; NULL if there is no memory. The root has its slash
- * already: two at the start are a place of their own to some C libraries. */
-static char *join(const char *a, const char *b)
-{
-    size_t bytes = strlen(a) + 1 + strlen(b) + 1;
-    char *joined = malloc(bytes);
+/* Where a name is resolved from: a directory that is held, or the working directory, and the path from there; to be
+ * freed. */
+struct start {
+    int directory;
+    char *path;
+};
 
-    if (joined != NULL) {
-        (void)snprintf(joined, bytes, "%s%s%s", a, strcmp(a, "/") == 0 ? "" : "/", b);
+/* The bytes of a directory's name that count: "a/" and "a" are the same, and "." is like nothing. */
+static size_t name_bytes(const char *name)
+{
+    size_t n = strlen(name);
+
+    while (n > 1 && name[n - 1] == '/') {
+        n--;
     }
-    return joined;
+    return n == 1 && name[0] == '.' ? 0 : n;
 }
 
-/* The directory of a path, to be freed: "a/b" has "a", "b" has ".", "/b" has "/". */
-static char *directory_of(const char *path)
+/* What is left of the first n bytes of `path` after the directory `top`, without a slash at its start; NULL: it
+ * does not begin so. */
+static const char *rest_after(const char *top, const char *path, size_t n)
 {
-    const char *slash = strrchr(path, '/');
+    size_t bytes = name_bytes(top);
 
-    if (slash == NULL) {
-        return strdup(".");
+    if (bytes == 0) {
+        return path[0] != '/' ? path : NULL;
     }
-    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
-}
-
-/* What is left of `path` below `top`; both are absolute, without symbolic links or "..". NULL: it is not
- * below. */
-static const char *below(const char *top, const char *path)
-{
-    size_t n = strlen(top);
-
-    if (n == 1) {
-        return path + 1;
-    }
-    if (strncmp(top, path, n) != 0 || (path[n] != '/' && path[n] != '\0')) {
+    if (bytes > n || strncmp(top, path, bytes) != 0 ||
+        (bytes < n && top[bytes - 1] != '/' && path[bytes] != '/')) {
         return NULL;
     }
-    return path[n] == '/' ? path + n + 1 : path + n;
+    while (bytes < n && path[bytes] == '/') {
+        bytes++;
+    }
+    return path + bytes;
 }
 
-/* The way from `top` to what `path` names, if its directory lies beneath, wherever the path came by; to
- * be freed. Both are absolute. NULL with errno 0: it does not lie there. */
-static char *way_round(const char *top, const char *path)
+/* The path to `name` from the first n bytes of `directory`; NULL without memory. */
+static char *path_from(const char *directory, size_t n, const char *name)
 {
-    const char *last = strrchr(path, '/') + 1;
-    char *written = strndup(path, (size_t)(last - path));
-    char *real = written != NULL ? realpath(written, NULL) : NULL;
-    const char *rest = real != NULL ? below(top, real) : NULL;
-    char *way = NULL;
+    size_t bytes = n + 1 + strlen(name) + 1;
+    char *path = malloc(bytes);
 
-    errno = real == NULL ? errno : 0;
-    if (rest != NULL && *last != '\0') {
-        way = join(*rest != '\0' ? rest : ".", last);
+    if (path != NULL) {
+        (void)snprintf(path, bytes, "%.*s%s%s", (int)n, directory,
+                       n > 0 && directory[n - 1] != '/' ? "/" : "", name);
     }
-    free(written);
-    free(real);
-    return way;
+    return path;
 }
 
-/* The same for an absolute name: as it is written, or as the directory was, or by its real place. */
-static char *way_to_absolute(const char *top, const char *directory, const char *name)
+/* A relative name starts at the directory of the file that it is in. If that file is called by the name of an
+ * allowed directory, the start is the directory that is held, not what has its name now. */
+static struct start start_of(const struct qcow2_grant_directories *allowed,
+                             const struct qcow2_reference *reference)
 {
-    const char *rest = below(top, name);
+    const char *referrer = reference->referrer;
+    size_t n = q2_path_directory_bytes(referrer);
+    struct start start = { AT_FDCWD, NULL };
+    const char *rest = referrer;
+    size_t longest = 0;
 
-    if (rest == NULL && directory[0] == '/') {
-        rest = below(directory, name);
+    if (n > INT_MAX || reference->name[0] == '/') {
+        start.path = strdup(reference->name);
+        return start;
     }
-    return rest != NULL ? join(".", rest) : way_round(top, name);
+    for (size_t i = 0; allowed->names != NULL && i < allowed->count; i++) {
+        const char *name = allowed->fds[i] >= 0 ? allowed->names[i] : NULL;
+        const char *after = name != NULL ? rest_after(name, referrer, n) : NULL;
+
+        if (after != NULL && (start.directory < 0 || name_bytes(name) > longest)) {
+            start.directory = allowed->fds[i];
+            longest = name_bytes(name);
+            rest = after;
+        }
+    }
+    start.path = path_from(rest, n - (size_t)(rest - referrer), reference->name);
+    return start;
 }
 
-/* The same for a name relative to the directory `from`. */
-static char *way_to_relative(const char *top, const char *from, const char *name)
+/* Opens what the name leads to, wherever it comes by, if it lies beneath an allowed directory: a descriptor,
+ * -EXDEV if it lies elsewhere, or what q2_open_file returns. */
+static int open_allowed(const struct qcow2_grant_directories *allowed,
+                        const struct qcow2_reference *reference)
 {
-    const char *rest = below(top, from);
-    char *path, *way;
+    struct start start = start_of(allowed, reference);
+    struct q2_path_end end;
+    int r;
 
-    if (rest != NULL) {
-        return join(*rest != '\0' ? rest : ".", name);
+    if (start.path == NULL) {
+        return -ENOMEM;
     }
-    /* The referrer is elsewhere: its name for the file may still lead here. */
-    path = join(from, name);
-    way = path != NULL ? way_round(top, path) : NULL;
-    free(path);
-    return way;
-}
-
-/* The same for either, by the real place of the file's directory alone: for names that leave `top` on the
- * way and come back. */
-static char *way_by_real_place(const char *top, const char *from, const char *name)
-{
-    char *path = name[0] == '/' ? strdup(name) : join(from, name);
-    char *way = path != NULL ? way_round(top, path) : NULL;
-
-    free(path);
-    return way;
-}
-
-/* Where to start from `directory` to get to the name: a path to be resolved beneath it, to be freed.
- * NULL with errno 0: the name does not lead there. */
-static char *relative_to(const char *directory, const struct qcow2_reference *reference,
-                         bool by_real_place)
-{
-    const bool absolute = reference->name[0] == '/';
-    char *top = realpath(directory, NULL), *start, *from, *way = NULL;
-
-    if (top == NULL) {
-        return NULL;
+    r = q2_path_walk(start.directory, start.path, &end);
+    free(start.path);
+    /* What is found, or missing, elsewhere is not reported: it is no business of an image's. */
+    if (end.directory < 0 || !q2_path_is_beneath(end.directory, allowed->fds, allowed->count)) {
+        r = -EXDEV;
+    } else if (r == 0) {
+        r = q2_open_file(end.directory, end.name, Q2_OPEN_NOFOLLOW | Q2_OPEN_NO_DEVICES);
     }
-    start = absolute ? NULL : directory_of(reference->referrer);
-    from = start != NULL ? realpath(start, NULL) : NULL;
-    if (absolute || from != NULL) {
-        way = by_real_place ? way_by_real_place(top, from, reference->name)
-              : absolute    ? way_to_absolute(top, directory, reference->name)
-                            : way_to_relative(top, from, reference->name);
+    if (end.directory >= 0) {
+        (void)close(end.directory);
     }
-    free(top);
-    free(start);
-    free(from);
-    return way;
-}
-
-/* Opens the name beneath one directory, by one way: a descriptor, or a negative errno. */
-static int open_by_way(const char *directory, const struct qcow2_reference *reference,
-                       bool by_real_place)
-{
-    char *path = relative_to(directory, reference, by_real_place);
-    int top, fd;
-
-    if (path == NULL) {
-        return errno != 0 ? -errno : -EXDEV;
-    }
-    top = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (top < 0) {
-        fd = -errno;
-    } else {
-        fd = q2_open_beneath(top, path);
-        (void)close(top);
-    }
-    free(path);
-    return fd;
-}
-
-/* The same by any way. What is opened lies beneath the directory, whichever led there. */
-static int open_beneath(const char *directory, const struct qcow2_reference *reference)
-{
-    int fd = open_by_way(directory, reference, false);
-    int again = fd == -EXDEV ? open_by_way(directory, reference, true) : fd;
-
-    return again >= 0 || again == -ENOMEM ? again : fd;
+    return r;
 }
 
 /* The name that the file's own references are relative to, put together as QEMU does; to be freed. */
 static char *source_name(const struct qcow2_reference *reference)
 {
-    const char *slash = strrchr(reference->referrer, '/');
-    char *directory, *name;
+    const size_t n = q2_path_directory_bytes(reference->referrer);
 
-    if (reference->name[0] == '/' || slash == NULL) {
-        return strdup(reference->name);
-    }
-    directory = strndup(reference->referrer, (size_t)(slash - reference->referrer));
-    name = directory != NULL ? join(directory, reference->name) : NULL;
-    free(directory);
-    return name;
+    return reference->name[0] == '/' || n > INT_MAX
+               ? strdup(reference->name)
+               : path_from(reference->referrer, n, reference->name);
 }
 
 static int grant_fd(const struct qcow2_reference *reference, int fd,
                     struct qcow2_source *source_ret, struct qcow2_error *err)
 {
-    struct stat st;
-    char *name;
-    int r;
+    char *name = source_name(reference);
+    int r = name == NULL ? q2_error_nomem(err) : qcow2_source_from_fd(fd, name, 1, source_ret, err);
 
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        return refuse(reference, err, "is not a regular file");
-    }
-    name = source_name(reference);
-    if (name == NULL) {
-        return q2_error_nomem(err);
-    }
-    r = qcow2_source_from_fd(fd, name, 1, source_ret, err);
     free(name);
+    if (r < 0) {
+        (void)close(fd);
+    }
     return r;
+}
+
+static bool is_valid(const struct qcow2_grant_directories *allowed)
+{
+    return allowed != NULL && allowed->size >= sizeof *allowed &&
+           (allowed->count == 0 || allowed->fds != NULL);
 }
 
 int qcow2_grant_beneath(void *directories, const struct qcow2_reference *reference,
@@ -238,11 +189,10 @@ int qcow2_grant_beneath(void *directories, const struct qcow2_reference *referen
                         struct qcow2_error *err)
 {
     const struct qcow2_grant_directories *allowed = directories;
-    int best = -EXDEV;
+    int fd;
 
     (void)format_ret; /* what the image says is as good as what a name could tell */
-    if (allowed == NULL || allowed->size < sizeof *allowed ||
-        (allowed->count > 0 && allowed->directories == NULL)) {
+    if (!is_valid(allowed)) {
         return q2_error_set(err, QCOW2_E_ARGUMENT, "the allowed directories are not a valid list");
     }
     if (reference == NULL || reference->name == NULL || reference->referrer == NULL ||
@@ -253,27 +203,18 @@ int qcow2_grant_beneath(void *directories, const struct qcow2_reference *referen
     if (has_protocol(reference->name)) {
         return refuse(reference, err, "has a protocol prefix; only plain file names are opened");
     }
-    for (size_t i = 0; i < allowed->count; i++) {
-        int fd = open_beneath(allowed->directories[i], reference);
-
-        if (fd >= 0) {
-            int r = grant_fd(reference, fd, source_ret, err);
-
-            if (r < 0) {
-                (void)close(fd);
-            }
-            return r;
-        }
-        /* "Outside" says least; any other reason is nearer to the point. */
-        if (fd != -EXDEV) {
-            best = fd;
-        }
+    fd = open_allowed(allowed, reference);
+    if (fd >= 0) {
+        return grant_fd(reference, fd, source_ret, err);
     }
-    if (best == -ENOMEM) {
+    switch (fd) {
+    case -ENOMEM:
         return q2_error_nomem(err);
-    }
-    if (best == -EXDEV) {
+    case -EXDEV:
         return refuse(reference, err, "lies outside the directories that are allowed");
+    case Q2_WRONG_KIND:
+        return refuse(reference, err, "is not a regular file");
+    default:
+        return refuse(reference, err, "cannot be opened: %s", strerror(-fd));
     }
-    return refuse(reference, err, "cannot be opened: %s", strerror(-best));
 }

@@ -2,6 +2,10 @@
 """Files that an image refers to: which are opened, and what is said of those that are not."""
 
 import os
+import shutil
+import subprocess
+import tempfile
+import time
 
 import pytest
 
@@ -132,3 +136,124 @@ def test_info_of_a_chain_asks_too(tree):
     chain = toolrun.tool_json('info', '--backing-chain', '--output=json', '--allow=.',
                               'images/disk.qcow2')
     assert [entry['format'] for entry in chain] == ['qcow2', 'raw']
+
+
+def test_directory_is_held_from_before_the_image_is_read(tree):
+    """Seen: while a component of the path was a link that another user exchanged, the backing file was read from the
+    directory that the link had come to name."""
+    toolrun.qemu_img('create', '-q', '-f', 'qcow2', '--object', 'secret,id=s,data=key',
+                     '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10',
+                     '-b', 'base.raw', '-F', 'raw', 'images/disk.qcow2', '4096')
+    shutil.copy('images/disk.qcow2', 'bases/disk.qcow2')
+    os.symlink('images', 'link')
+    os.mkfifo('key')
+    reader = subprocess.Popen([toolrun.TOOL, 'cat', '-l', '1', '--key-file', 'key', 'link/disk.qcow2'],
+                              stdout=subprocess.PIPE)
+    # The program waits for its key, and has read the header by then.
+    with open('key', 'wb') as key:
+        os.unlink('link')
+        os.symlink('bases', 'link')
+        key.write(b'key')
+    assert reader.communicate()[0] == b'i'
+
+
+def test_allowed_directory_is_held_too(tree):
+    os.mkdir('third')
+    (tree / 'third' / 'base.raw').write_bytes(b't' * 4096)
+    toolrun.qemu_img('create', '-q', '-f', 'qcow2', '--object', 'secret,id=s,data=key',
+                     '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10', '-u',
+                     '-b', '../link/base.raw', '-F', 'raw', 'images/disk.qcow2', '4096')
+    os.symlink('bases', 'link')
+    os.mkfifo('key')
+    reader = subprocess.Popen([toolrun.TOOL, 'cat', '-l', '1', '--key-file', 'key', '--allow', 'link',
+                               'images/disk.qcow2'], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with open('key', 'wb') as key:
+        os.unlink('link')
+        os.symlink('third', 'link')
+        key.write(b'key')
+    out, err = reader.communicate()
+    assert not out and b'lies outside' in err
+
+
+def test_writer_that_waits_at_a_fifo_is_not_released(tree):
+    os.mkfifo('images/fifo')
+    refer('fifo')
+    writer = subprocess.Popen(['sh', '-c', 'echo x > images/fifo'])
+    time.sleep(0.2)
+    for _ in range(5):
+        fails_in_one_line(run('cat', 'images/disk.qcow2'), 'not a regular file')
+        fails_in_one_line(run('info', 'images/fifo'), 'must be a regular file')
+    time.sleep(0.2)
+    assert writer.poll() is None
+    writer.kill()
+    writer.wait()
+
+
+def test_descriptor_has_no_directory(tree):
+    """/dev/stdin lies in /dev, which is nothing of the image's; neither is where descriptors have names."""
+    with tempfile.NamedTemporaryFile(dir='/dev/shm') as shared:
+        shared.write(b'm' * 4096)
+        shared.flush()
+        refer('shm/' + os.path.basename(shared.name))
+        for name in ('/dev/stdin', '/dev/fd/0', '/proc/self/fd/0'):
+            with open('images/disk.qcow2', 'rb') as image:
+                result = subprocess.run([toolrun.TOOL, 'cat', '-l', '1', name], stdin=image,
+                                        capture_output=True)
+            assert result.returncode == 1 and not result.stdout
+            assert b'lies outside' in result.stderr
+        with open('images/disk.qcow2', 'rb') as image:
+            result = subprocess.run([toolrun.TOOL, 'cat', '-l', '1', '--allow=/dev', '/dev/stdin'],
+                                    stdin=image, capture_output=True)
+        assert result.stdout == b'm'
+
+
+@pytest.mark.skipif(not os.access('/', os.W_OK), reason='only root may write to the root directory')
+def test_root_directory_is_no_images_own(tree):
+    refer(os.path.abspath('secret'))
+    with tempfile.NamedTemporaryFile(dir='/', suffix='.qcow2') as image:
+        with open('images/disk.qcow2', 'rb') as disk:
+            shutil.copyfileobj(disk, image)
+        image.flush()
+        text = fails_in_one_line(run('cat', '-l', '1', image.name), 'lies outside')
+        assert '--allow DIR' in text
+        assert good('cat', '-l', '1', '--allow', '/', image.name).stdout == b's'
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='only root may become another user')
+def test_directory_that_cannot_be_listed_is_granted_from(tree):
+    """Of mode 0711: plain programs open files there that they can name."""
+    top = tempfile.mkdtemp()
+    try:
+        os.chmod(top, 0o711)
+        shutil.copy(toolrun.TOOL, top + '/qcow2')
+        refer('base.raw')
+        os.mkdir(top + '/images')
+        for name in ('disk.qcow2', 'base.raw'):
+            shutil.copy('images/' + name, top + '/images')
+            os.chmod(top + '/images/' + name, 0o644)
+        os.chmod(top + '/images', 0o711)
+        result = subprocess.run([top + '/qcow2', 'cat', '-l', '1', top + '/images/disk.qcow2'], user=65534,
+                                group=65534, extra_groups=[], cwd='/', capture_output=True)
+        assert result.stdout == b'i', result.stderr
+    finally:
+        shutil.rmtree(top)
+
+
+def test_what_is_mounted_beneath_belongs_to_the_directory(tree):
+    """As a container's volumes do."""
+    os.mkdir('images/volume')
+    refer('volume/base.raw')
+    mount = 'mount --bind bases images/volume && exec "$@"'
+    unshare = ['unshare', '--mount', '--map-root-user', 'sh', '-c', mount, 'sh']
+    if subprocess.run(unshare + ['true'], capture_output=True).returncode != 0:
+        pytest.skip('mount namespaces are not to be had')
+    result = subprocess.run(unshare + [toolrun.TOOL, 'cat', '-l', '1', 'images/disk.qcow2'],
+                            capture_output=True)
+    assert result.stdout == b'b', result.stderr
+
+
+def test_link_to_a_file_in_another_allowed_directory_is_followed(tree):
+    os.symlink('../bases/base.raw', 'images/link.raw')
+    refer('link.raw')
+    refused('lies outside', '--allow DIR')
+    assert first_byte('--allow', 'bases') == b'b'

@@ -204,10 +204,9 @@ static void reference_keeps_its_layout(void **state)
 static void grant_directories_keep_their_layout(void **state)
 {
     static const struct member members[] = {
-        AT(qcow2_grant_directories, size, 0),
-        AT(qcow2_grant_directories, count, 8),
-        AT(qcow2_grant_directories, directories, 16),
-        SIZE(qcow2_grant_directories, 24),
+        AT(qcow2_grant_directories, size, 0), AT(qcow2_grant_directories, count, 8),
+        AT(qcow2_grant_directories, fds, 16), AT(qcow2_grant_directories, names, 24),
+        SIZE(qcow2_grant_directories, 32),
     };
 
     (void)state;

@@ -7,9 +7,11 @@
  * memory again. Memory that the decoders' own libraries take is not reached. */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sample.h"
 
@@ -283,6 +285,64 @@ static void ready_made_sources_without_memory_fail_cleanly(void **state)
     assert_true(live == before);
 }
 
+/* One of the calls that find files by their directories; fewer than four allocations each. */
+static int find_file(int which, struct qcow2_error *err)
+{
+    const char *const paths[] = { "/proc/self" };
+    const struct qcow2_reference reference = { .size = sizeof reference,
+                                               .name = "exe",
+                                               .referrer = "/proc/self/x" };
+    struct qcow2_grant_directories list = { .size = sizeof list };
+    struct qcow2_source source;
+    const char *name;
+    int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), format = QCOW2_FORMAT_RAW, r;
+
+    if (which == 0) {
+        r = qcow2_grant_directories_open(paths, 1, &list, err);
+        qcow2_grant_directories_close(&list);
+    } else if (which == 1) {
+        r = qcow2_grant_beneath(&(struct qcow2_grant_directories){ sizeof list, 1, &fd, NULL },
+                                &reference, &source, &format, err);
+        if (r == 0) {
+            source.close(source.ctx);
+        }
+    } else {
+        int directory;
+
+        r = qcow2_open_directory_of("/proc/self/exe", &directory, &name, err);
+        (void)close(directory);
+    }
+    (void)close(fd);
+    return r;
+}
+
+static void files_are_not_found_without_memory_and_nothing_is_held(void **state)
+{
+    long before = live;
+
+    (void)state;
+    for (int which = 0; which < 3; which++) {
+        struct qcow2_error err = QCOW2_ERROR_INIT;
+        unsigned needed;
+
+        arm(0, false);
+        assert_true(find_file(which, &err) >= 0);
+        needed = calls;
+        assert_true(needed > 0 && needed < 4);
+        for (unsigned n = 1; n <= needed; n++) {
+            int lowest = dup(0);
+
+            assert_int_equal(close(lowest), 0);
+            arm(n, false);
+            assert_no_memory(find_file(which, &err), &err);
+            arm(0, false);
+            assert_int_equal(dup(0), lowest);
+            assert_int_equal(close(lowest), 0);
+            assert_true(live == before);
+        }
+    }
+}
+
 static void nothing_is_left_after_ordinary_use(void **state)
 {
     long before = live;
@@ -376,6 +436,7 @@ int main(void)
         cmocka_unit_test(read_without_memory_fails_cleanly_and_works_later),
         cmocka_unit_test(walk_without_memory_fails_cleanly_and_goes_on_later),
         cmocka_unit_test(ready_made_sources_without_memory_fail_cleanly),
+        cmocka_unit_test(files_are_not_found_without_memory_and_nothing_is_held),
         cmocka_unit_test(nothing_is_left_after_ordinary_use),
         cmocka_unit_test(survey_without_memory_fails_cleanly_and_works_later),
         cmocka_unit_test(comparing_without_memory_fails_cleanly_and_works_later),

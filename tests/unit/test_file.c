@@ -24,6 +24,7 @@ static struct {
     unsigned read, opened, looked, sought; /* calls so far */
     bool device;                           /* files seem to be block devices */
     uint64_t device_bytes;                 /* that they say they have; 0: they do not say */
+    const char *exchanged; /* what a relative name leads to once it has been examined */
 } system_;
 
 static int next(const int *script, unsigned *calls)
@@ -47,9 +48,9 @@ static int next(const int *script, unsigned *calls)
 ssize_t REAL(pread)(int fd, void *buf, size_t count, off_t off);
 ssize_t __wrap_pread(int fd, void *buf, size_t count, off_t off);
 ssize_t __wrap_pread64(int fd, void *buf, size_t count, off_t off);
-int REAL(open)(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open64(const char *path, int flags, ...);
+int REAL(openat)(int directory, const char *path, int flags, ...);
+int __wrap_openat(int directory, const char *path, int flags, ...);
+int __wrap_openat64(int directory, const char *path, int flags, ...);
 int REAL(fstat)(int fd, struct stat *st);
 int __wrap_fstat(int fd, struct stat *st);
 int __wrap_fstat64(int fd, struct stat *st);
@@ -76,14 +77,18 @@ ssize_t __wrap_pread64(int fd, void *buf, size_t count, off_t off)
     return __wrap_pread(fd, buf, count, off);
 }
 
-int __wrap_open(const char *path, int flags, ...)
+int __wrap_openat(int directory, const char *path, int flags, ...)
 {
-    return next(system_.opens, &system_.opened) < 0 ? -1 : REAL(open)(path, flags);
+    bool again = system_.opened > 0 && system_.exchanged != NULL && path[0] != '/';
+
+    return next(system_.opens, &system_.opened) < 0
+               ? -1
+               : REAL(openat)(directory, again ? system_.exchanged : path, flags);
 }
 
-int __wrap_open64(const char *path, int flags, ...)
+int __wrap_openat64(int directory, const char *path, int flags, ...)
 {
-    return __wrap_open(path, flags);
+    return __wrap_openat(directory, path, flags);
 }
 
 int __wrap_fstat(int fd, struct stat *st)
@@ -235,12 +240,37 @@ static void an_interrupted_open_is_made_again(void **state)
     (void)state;
     system_.opens[0] = -EINTR;
     assert_int_equal(qcow2_source_from_path("/proc/self/exe", &source, &err), 0);
-    assert_int_equal(system_.opened, 2);
+    assert_int_equal(system_.opened, 3); /* interrupted, examined, opened */
+    source.close(source.ctx);
+    system_.opened = 0;
+    system_.opens[1] = -EINTR;
+    assert_int_equal(qcow2_source_from_path("/proc/self/exe", &source, &err), 0);
+    assert_int_equal(system_.opened, 4);
     source.close(source.ctx);
     system_.opened = 0;
     system_.opens[1] = -EMFILE;
     assert_int_equal(qcow2_source_from_path("/proc/self/exe", &source, &err), QCOW2_E_IO);
     assert_int_equal(err.sys_errno, EMFILE);
+}
+
+/* Where there is no /proc, the file is opened by its name, and must still be the one that was examined. */
+static void a_file_that_was_exchanged_before_it_was_opened_is_not_read(void **state)
+{
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_source source;
+    int directory = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    (void)state;
+    assert_true(directory >= 0);
+    system_.opens[1] = -ENOENT;
+    assert_int_equal(qcow2_source_from_path_at(directory, "exe", NULL, &source, &err), 0);
+    assert_string_equal(source.name, "exe");
+    source.close(source.ctx);
+    system_.opened = 0;
+    system_.exchanged = "/bin/sh";
+    assert_int_equal(qcow2_source_from_path_at(directory, "exe", NULL, &source, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, ESTALE);
+    assert_int_equal(close(directory), 0);
 }
 
 static void a_file_that_cannot_be_looked_at_is_an_io_error(void **state)
@@ -332,6 +362,7 @@ int main(void)
         TEST(a_file_that_ends_before_its_size_is_an_io_error),
         TEST(no_offset_past_the_largest_reaches_the_system),
         TEST(an_interrupted_open_is_made_again),
+        TEST(a_file_that_was_exchanged_before_it_was_opened_is_not_read),
         TEST(a_file_that_cannot_be_looked_at_is_an_io_error),
         TEST(a_file_whose_identity_cannot_be_had_is_read_all_the_same),
         TEST(a_device_is_as_long_as_it_says),

@@ -277,7 +277,7 @@ static void grant_beneath_wants_a_valid_list(void **state)
                      QCOW2_E_ARGUMENT);
     assert_int_equal(qcow2_grant_beneath(&none, &reference, &source, &format, NULL),
                      QCOW2_E_REFERENCE);
-    none.count = 1; /* and where is it? */
+    none.count = 1; /* without descriptors */
     assert_int_equal(qcow2_grant_beneath(&none, &reference, &source, &format, NULL),
                      QCOW2_E_ARGUMENT);
     none.count = 0;
@@ -288,9 +288,9 @@ static void grant_beneath_wants_a_valid_list(void **state)
 
 static void grant_beneath_wants_a_reference_and_a_place_for_the_source(void **state)
 {
-    const char *const here[] = { "." };
+    const int here[] = { AT_FDCWD };
     struct qcow2_reference reference = { .size = sizeof reference, .name = "x", .referrer = "" };
-    struct qcow2_grant_directories list = { sizeof list, 1, here };
+    struct qcow2_grant_directories list = { sizeof list, 1, here, NULL };
     struct qcow2_source source;
     int format = QCOW2_FORMAT_PROBE;
 
@@ -510,8 +510,7 @@ static void a_grant_of_the_callers_own_is_the_only_one(void **state)
 /* What the ready-made grant says of a name in an image, with one directory allowed. */
 static int ask_for(const char *allowed, const char *referrer, const char *name)
 {
-    const char *const directories[] = { allowed };
-    struct qcow2_grant_directories list = { .size = sizeof list, .count = 1 };
+    struct qcow2_grant_directories list;
     struct qcow2_reference reference = { .size = sizeof reference,
                                          .name = name,
                                          .referrer = referrer };
@@ -519,7 +518,10 @@ static int ask_for(const char *allowed, const char *referrer, const char *name)
     struct qcow2_source source;
     int before = open_descriptors(), format = QCOW2_FORMAT_RAW, r;
 
-    list.directories = directories;
+    if (qcow2_grant_directories_open(&allowed, 1, &list, &err) < 0) {
+        assert_int_equal(err.code, QCOW2_E_IO);
+        return err.code;
+    }
     r = qcow2_grant_beneath(&list, &reference, &source, &format, &err);
     if (r == 0) {
         source.close(source.ctx);
@@ -527,6 +529,7 @@ static int ask_for(const char *allowed, const char *referrer, const char *name)
         assert_int_equal(err.code, r);
         assert_true(strlen(err.message) > 0);
     }
+    qcow2_grant_directories_close(&list);
     assert_int_equal(open_descriptors(), before);
     return r;
 }
@@ -588,13 +591,123 @@ static void a_file_beneath_is_granted_by_any_way_that_leads_to_it(void **state)
     assert_int_equal(ask_for(directory, "x", "/no/such/file"), QCOW2_E_REFERENCE);
     snprintf(name, sizeof name, "%sx/file", directory);
     assert_int_equal(ask_for(directory, "x", name), QCOW2_E_REFERENCE);
-    assert_int_equal(ask_for(path, "x", path), QCOW2_E_REFERENCE);
-    assert_int_equal(ask_for("/no/such/directory", "x", path), QCOW2_E_REFERENCE);
+    assert_int_equal(ask_for(path, "x", path), QCOW2_E_IO);
+    assert_int_equal(ask_for("/no/such/directory", "x", path), QCOW2_E_IO);
+    /* A link to a file in another directory that is allowed, too; slashes that are not needed. */
+    snprintf(name, sizeof name, "%s//x", sub);
+    assert_int_equal(ask_for(sub, name, "inner"), 0);
+    snprintf(name, sizeof name, "%s///", sub);
+    assert_int_equal(ask_for(name, inner, "inner"), 0);
 
     unlink(beside);
     unlink(link);
     unlink(inner);
     rmdir(sub);
+}
+
+/* Names lead where descriptors have been opened, not where names lead now. */
+static void what_is_held_is_granted_whatever_its_name_means_since(void **state)
+{
+    char first[112], second[112], link[112], image[128], file[128];
+    const char *const paths[] = { link };
+    const char *const *names;
+    struct qcow2_grant_directories list;
+    struct qcow2_reference reference = { .size = sizeof reference, .name = "f", .referrer = image };
+    struct qcow2_source source;
+    char byte = 0;
+    int format = QCOW2_FORMAT_RAW, fd;
+
+    (void)state;
+    snprintf(first, sizeof first, "%s/first", directory);
+    snprintf(second, sizeof second, "%s/second", directory);
+    snprintf(link, sizeof link, "%s/link", directory);
+    snprintf(image, sizeof image, "%s/image", link);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(mkdir(i == 0 ? first : second, 0700), 0);
+        snprintf(file, sizeof file, "%s/f", i == 0 ? first : second);
+        fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        assert_int_equal(write(fd, i == 0 ? "1" : "2", 1), 1);
+        close(fd);
+    }
+    assert_int_equal(symlink(first, link), 0);
+    assert_int_equal(qcow2_grant_directories_open(paths, 1, &list, NULL), 0);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink(second, link), 0);
+    assert_int_equal(qcow2_grant_beneath(&list, &reference, &source, &format, NULL), 0);
+    assert_int_equal(source.read_at(source.ctx, &byte, 1, 0), 0);
+    assert_int_equal(byte, '1');
+    source.close(source.ctx);
+    /* By another way the name leads outside by now. */
+    reference.name = file;
+    assert_int_equal(qcow2_grant_beneath(&list, &reference, &source, &format, NULL),
+                     QCOW2_E_REFERENCE);
+    /* Without the name, the working directory is the start, and the result the same. */
+    names = list.names;
+    list.names = NULL;
+    reference.name = "f";
+    assert_int_equal(qcow2_grant_beneath(&list, &reference, &source, &format, NULL),
+                     QCOW2_E_REFERENCE);
+    list.names = names;
+    qcow2_grant_directories_close(&list);
+    unlink(file);
+    snprintf(file, sizeof file, "%s/f", first);
+    unlink(file);
+    unlink(link);
+    rmdir(first);
+    rmdir(second);
+}
+
+static int own_directory(const char *of)
+{
+    const char *name = NULL;
+    int fd = -1, r = qcow2_open_directory_of(of, &fd, &name, NULL);
+
+    assert_true((fd >= 0) == (r >= 0));
+    if (fd >= 0) {
+        close(fd);
+    }
+    return r;
+}
+
+/* What lies beneath these is not the image's to have. */
+static void shared_directories_are_no_images_own(void **state)
+{
+    char text[64];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    (void)state;
+    assert_int_equal(own_directory(path), 1);
+    assert_int_equal(own_directory(directory), 0); /* no file */
+    assert_int_equal(own_directory("/no/such/directory/x"), QCOW2_E_IO);
+    assert_int_equal(own_directory("/dev/stdin"), 0);
+    assert_int_equal(own_directory("/dev/null"), 0);
+    snprintf(text, sizeof text, "/dev/fd/%d", fd);
+    assert_int_equal(own_directory(text), 0);
+    snprintf(text, sizeof text, "/proc/self/fd/%d", fd);
+    assert_int_equal(own_directory(text), 0);
+    close(fd);
+    assert_int_equal(own_directory(NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_open_directory_of(path, NULL, NULL, NULL), QCOW2_E_ARGUMENT);
+}
+
+static void a_list_of_directories_is_opened_as_a_whole_or_not_at_all(void **state)
+{
+    const char *const paths[] = { directory, "/no/such/directory" };
+    struct qcow2_grant_directories list;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    int before = open_descriptors();
+
+    (void)state;
+    assert_int_equal(qcow2_grant_directories_open(paths, 2, &list, &err), QCOW2_E_IO);
+    assert_int_equal(err.sys_errno, ENOENT);
+    assert_non_null(strstr(err.message, "/no/such/directory"));
+    assert_int_equal(open_descriptors(), before);
+    assert_int_equal(qcow2_grant_directories_open(paths, 0, &list, NULL), 0);
+    assert_int_equal(list.count, 0);
+    qcow2_grant_directories_close(&list);
+    assert_int_equal(qcow2_grant_directories_open(NULL, 1, &list, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_grant_directories_open(paths, 1, NULL, NULL), QCOW2_E_ARGUMENT);
+    qcow2_grant_directories_close(NULL);
 }
 
 int main(void)
@@ -624,6 +737,9 @@ int main(void)
         cmocka_unit_test(a_grant_of_the_callers_own_is_the_only_one),
         cmocka_unit_test(everything_is_beneath_the_root),
         cmocka_unit_test(a_file_beneath_is_granted_by_any_way_that_leads_to_it),
+        cmocka_unit_test(what_is_held_is_granted_whatever_its_name_means_since),
+        cmocka_unit_test(shared_directories_are_no_images_own),
+        cmocka_unit_test(a_list_of_directories_is_opened_as_a_whole_or_not_at_all),
     };
 
     return cmocka_run_group_tests(tests, make_files, drop_files);

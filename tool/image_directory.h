@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* image_directory.h - the directories of the images on the command line, and those of --allow, held open from
+ * before the sandbox on: what is opened, allowed and granted later is found beneath these descriptors, whatever
+ * has become of the names. */
+#ifndef TOOL_IMAGE_DIRECTORY_H
+#define TOOL_IMAGE_DIRECTORY_H
+
+#include <qcow2.h>
+#include <stdbool.h>
+
+struct image_directory {
+    const char *path; /* of the image, as the user wrote it */
+    char *prefix;     /* the part of it that names the directory, up to `name` */
+    const char *name; /* of the image in its directory */
+    int fd;           /* -1: `err` */
+    bool is_own;      /* files beneath it may be granted to the image (qcow2_open_directory_of) */
+    struct qcow2_error err;
+};
+
+/* The directory of the image at `path`, opened at the first call for this path and kept to the end of the program.
+ * NULL: out of memory. */
+const struct image_directory *image_directory_of(const char *path);
+
+/* The directory at `path`, likewise; -1: it cannot be opened. */
+int allowed_directory(const char *path);
+
+/* Opens the image file. 0, or a code of the library with *err filled. */
+int image_directory_open(const char *path, struct qcow2_source *source_ret,
+                         struct qcow2_error *err);
+
+#endif
