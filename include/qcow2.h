@@ -146,8 +146,8 @@ struct qcow2_source {
  * anything it names; directories, FIFOs, sockets and character devices are refused without being
  * opened). Errors: QCOW2_E_IO, QCOW2_E_ARGUMENT, QCOW2_E_NOMEM.
  *
- * qcow2_source_from_path_at does the same with a path relative to `directory`, a descriptor as
- * openat(2) takes it. `name` is what the source is called; NULL: as the path.
+ * qcow2_source_from_path_at does the same with `file`, a path relative to `directory`, a descriptor as
+ * openat(2) takes it. `name` is what the source is called; NULL: as the file.
  *
  * qcow2_source_from_fd reads through a descriptor the caller opened; it must be a regular file or a
  * block device, whose file offset stays where it is. With close_fd non-zero the source owns `fd` from a
@@ -157,7 +157,7 @@ struct qcow2_source {
  * the source and not change. */
 int qcow2_source_from_path(const char *path, struct qcow2_source *source_ret,
                            struct qcow2_error *err);
-int qcow2_source_from_path_at(int directory, const char *path, const char *name,
+int qcow2_source_from_path_at(int directory, const char *file, const char *name,
                               struct qcow2_source *source_ret, struct qcow2_error *err);
 int qcow2_source_from_fd(int fd, const char *name, int close_fd, struct qcow2_source *source_ret,
                          struct qcow2_error *err);

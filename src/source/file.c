@@ -172,22 +172,22 @@ int qcow2_source_from_fd(int fd, const char *name, int close_fd, struct qcow2_so
     return 0;
 }
 
-int qcow2_source_from_path_at(int directory, const char *path, const char *name,
+int qcow2_source_from_path_at(int directory, const char *file, const char *name,
                               struct qcow2_source *source_ret, struct qcow2_error *err)
 {
     int fd, r;
 
-    if (path == NULL) {
+    if (file == NULL) {
         return q2_error_set(err, QCOW2_E_ARGUMENT, "the path is NULL");
     }
-    fd = q2_open_file(directory, path, 0);
+    fd = q2_open_file(directory, file, 0);
     if (fd == Q2_WRONG_KIND) {
         return wrong_kind(err);
     }
     if (fd < 0) {
         return q2_error_set_errno(err, QCOW2_E_IO, -fd, UINT64_MAX, "cannot open the file");
     }
-    r = qcow2_source_from_fd(fd, name != NULL ? name : path, 1, source_ret, err);
+    r = qcow2_source_from_fd(fd, name != NULL ? name : file, 1, source_ret, err);
     if (r < 0) {
         (void)close(fd);
     }
