@@ -122,7 +122,9 @@ static int list_rules(const struct args *args, const struct vet_policy *policy)
 static bool open_file(struct vet *vet, const struct common_options *common,
                       struct qcow2_source *source_ret)
 {
-    const struct confinement alone = { .common = common, .images = &vet->path, .image_count = 1 };
+    const struct confinement alone = {
+        .common = common, .images = &vet->path, .image_count = 1, .no_references = true
+    };
     struct qcow2_error err = QCOW2_ERROR_INIT;
 
     if (!confine(&alone)) {

@@ -31,16 +31,16 @@ static void allow_file(const struct image_directory *image)
 #endif
 }
 
-/* An image, and what lies beneath its own directory, which it may refer to. Where one of them cannot be
- * opened, opening the image reports it. */
-static void allow_image(const char *path)
+/* An image, and with `references` what lies beneath its own directory. Where one of them cannot be opened,
+ * opening the image reports it. */
+static void allow_image(const char *path, bool references)
 {
     const struct image_directory *image = image_directory_of(path);
 
     if (image == NULL || image->fd < 0) {
         return;
     }
-    if (image->is_own) {
+    if (references && image->is_own) {
         sandbox_allow_reading_fd(image->fd);
     }
     allow_file(image);
@@ -88,9 +88,9 @@ bool confine(const struct confinement *needs)
     images_left = needs->reopens ? -1 : needs->image_count;
     sandbox_begin(needs->common->sandbox);
     for (int i = 0; i < needs->image_count; i++) {
-        allow_image(needs->images[i]);
+        allow_image(needs->images[i], !needs->no_references);
     }
-    for (unsigned i = 0; i < needs->common->allow_count; i++) {
+    for (unsigned i = 0; !needs->no_references && i < needs->common->allow_count; i++) {
         sandbox_allow_reading_fd(allowed_directory(needs->common->allow[i]));
     }
     allow_keys(needs->common->keys);

@@ -15,7 +15,9 @@ struct confinement {
     const struct common_options *common;
     const char *const *images; /* all that will be opened by name */
     int image_count;
-    bool reopens;                   /* images are opened again by name, to the end of the program */
+    bool
+        no_references; /* what images refer to is not opened, so their directories are not allowed */
+    bool reopens;      /* images are opened again by name, to the end of the program */
     const struct keys *second_keys; /* NULL: there are none but common->keys */
     const struct target *target;    /* open already; NULL: there is none */
 };
