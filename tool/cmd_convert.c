@@ -243,23 +243,6 @@ static struct qcow2_image *open_for_target(const struct convert *convert,
     return image;
 }
 
-/* With -n the target is there, to be written in place. That is what happens to devices and pipes anyway; a
- * file appears when it is complete, and half of it in the place of another one is no good to anybody. */
-static bool is_there(const struct convert *convert)
-{
-    struct stat info;
-
-    if (stat(convert->out_path, &info) != 0) {
-        report_errno(convert->out_path, errno, "-n does not make it");
-        return false;
-    }
-    if (S_ISREG(info.st_mode)) {
-        report(convert->out_path, "a file is always replaced as a whole; leave out -n");
-        return false;
-    }
-    return true;
-}
-
 /* False: for report_copy. */
 static bool fill_target(struct convert *convert, const struct target *target,
                         struct qcow2_error *err)
@@ -277,6 +260,9 @@ static bool fill_target(struct convert *convert, const struct target *target,
 /* The target is made ready first, before anything of the image can have a say in how. */
 static int to_target(struct convert *convert)
 {
+    const struct target_wishes wishes = { .sync = convert->options.sync,
+                                          .in_place = convert->options.no_create,
+                                          .mode = 0666 };
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct target target;
 
@@ -285,10 +271,7 @@ static int to_target(struct convert *convert)
         report_errno(convert->image_path, errno, "cannot open the file");
         return EXIT_FAILURE;
     }
-    if (convert->options.no_create && !is_there(convert)) {
-        return EXIT_FAILURE;
-    }
-    if (!target_open(&target, convert->out_path, convert->options.sync)) {
+    if (!target_open(&target, convert->out_path, &wishes)) {
         return EXIT_FAILURE;
     }
     if (target.kind == TARGET_STREAM && isatty(target.fd) == 1 && !convert->options.force) {

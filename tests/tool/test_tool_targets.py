@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
@@ -360,24 +361,115 @@ def test_file_beyond_the_backing_file_is_a_target_once_nothing_says_whose_it_is(
     assert (place / 'middle.qcow2').read_bytes() == contents['middle.qcow2']
 
 
-def test_file_that_cannot_get_its_name_is_removed(tmp_path):
-    """A directory has taken the name meanwhile: while the key was awaited, with the target open."""
+@pytest.fixture
+def waiting(tmp_path):
+    """A conversion that has opened its target and waits for a key; and what ends the wait."""
     secret = tmp_path / 'secret.qcow2'
     encrypted(secret, '1M', 'write -P 5 0 512k')
-    os.mkfifo(tmp_path / 'key')
+    fifo = tmp_path / 'key'
+    os.mkfifo(fifo)
     place = tmp_path / 'place'
     place.mkdir()
-    process = start('convert', '--key-file', tmp_path / 'key', secret, place / 'out')
+
+    def convert(change, link=False):
+        out = place / 'out'
+        if link:
+            out = tmp_path / 'link'
+            out.symlink_to(place / 'out')
+        process = start('convert', '--key-file', fifo, secret, out)
+        try:
+            wait_for(lambda: unfinished(place), process)
+            change(place / 'out')
+            fifo.write_bytes(PASSPHRASE)
+            _, text = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert secret.stat().st_nlink == 1 and not unfinished(place)
+        return process.returncode, text.decode()
+
+    return convert, place, secret
+
+
+def write_new(path):
+    path.write_bytes(b'new')
+
+
+def replace_by_new(path):
+    path.with_name('other').write_bytes(b'new')
+    os.rename(path.with_name('other'), path)
+
+
+@pytest.mark.parametrize('link', [False, True])
+@pytest.mark.parametrize('existed, change', [
+    (False, lambda path: path.mkdir()), (False, write_new),
+    (False, lambda path: path.symlink_to('../secret.qcow2')),
+    (False, lambda path: path.hardlink_to(path.parent.parent / 'other')), (False, os.mkfifo),
+    (True, replace_by_new), (True, lambda path: path.unlink()),
+    (True, lambda path: (path.unlink(), path.symlink_to('../secret.qcow2'))),
+    (True, lambda path: (path.unlink(), path.mkdir()))])
+def test_name_that_something_else_has_taken_meanwhile_is_left_alone(waiting, existed, change, link):
+    """Seen: what stood there at the end was replaced, whatever it was by then."""
+    convert, place, secret = waiting
+    (place.parent / 'other').write_bytes(b'other')
+    if existed:
+        (place / 'out').write_bytes(b'old')
+    before = secret.read_bytes()
+    seen = []
+
+    def change_and_look(path):
+        change(path)
+        seen.append([(name, os.lstat(path.parent / name).st_ino)
+                     for name in os.listdir(path.parent) if not name.endswith('.part')])
+
+    code, text = convert(change_and_look, link)
+    assert code == 1 and text.count('\n') == 1
+    assert 'out: the finished file cannot be given its name: ' in text.replace('link:', 'out:')
+    assert [(name, os.lstat(place / name).st_ino) for name in os.listdir(place)] == seen[0]
+    assert secret.read_bytes() == before and (place.parent / 'other').read_bytes() == b'other'
+
+
+def test_file_whose_bytes_change_meanwhile_is_still_the_one_to_be_replaced(waiting):
+    convert, place, _ = waiting
+    (place / 'out').write_bytes(b'old')
+    assert convert(lambda path: path.write_bytes(b'older')) == (0, '')
+    assert (place / 'out').read_bytes() == b'\5' * (512 << 10) + bytes(512 << 10)
+
+
+TOGGLE = """
+import os
+while True:
     try:
-        wait_for(lambda: unfinished(place), process)
-        (place / 'out').mkdir()
-        (tmp_path / 'key').write_bytes(PASSPHRASE)
-        _, text = process.communicate(timeout=60)
+        os.symlink('disk.qcow2', 'out')
+        os.unlink('out')
+    except OSError:  # an output has appeared there
+        os.unlink('out')
+"""
+
+
+def test_output_that_turns_into_a_link_to_the_image_never_replaces_it(image, tmp_path):
+    """Seen: OUT was looked at by its name, and resolved afterwards. While a neighbour made and removed a link there,
+    the image became the raw disk."""
+    own, out = tmp_path / 'disk.qcow2', tmp_path / 'out'
+    shutil.copy(image, own)
+    before = own.read_bytes()
+    toggle = subprocess.Popen([sys.executable, '-c', TOGGLE], cwd=tmp_path)
+    try:
+        codes = {run('convert', own, out).returncode for _ in range(200)}
     finally:
-        process.kill()
-    assert process.returncode == 1
-    assert re.search(rb'out: the finished file cannot be given its name: .*\n', text), text
-    assert os.listdir(place) == ['out']
+        toggle.kill()
+        toggle.wait()
+    assert own.read_bytes() == before and codes <= {0, 1} and not unfinished(tmp_path)
+
+
+def test_file_without_a_name_is_no_target(image, tmp_path):
+    """A link of /proc to a file that was removed has a text that is no name of it."""
+    with open(tmp_path / 'gone', 'w+b') as file:
+        (tmp_path / 'gone').unlink()
+        file.write(b'old')
+        file.flush()
+        out = f'/proc/self/fd/{file.fileno()}'
+        fails_in_one_line(run('convert', image, out, pass_fds=[file.fileno()]), f'{out}: ')
+        assert os.pread(file.fileno(), 10, 0) == b'old' and os.listdir(tmp_path) == []
 
 
 def test_data_file_is_never_a_target(tmp_path):
