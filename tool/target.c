@@ -88,6 +88,24 @@ static bool take_owner_and_mode(const struct target *target)
     return true;
 }
 
+/* Takes permissions away that the group of the new file should not have. */
+static bool bound_mode(const struct target *target, const struct output_mode *bound)
+{
+    struct stat info;
+    mode_t mode;
+
+    if (fstat(target->fd, &info) != 0) {
+        report_errno(target->path, errno, "cannot get the mode of the new file");
+        return false;
+    }
+    mode = info.st_mode & 0777 & output_mode_of(bound, info.st_gid);
+    if (mode != (info.st_mode & 0777) && fchmod(target->fd, mode) != 0) {
+        report_errno(target->path, errno, "cannot set the mode of the new file");
+        return false;
+    }
+    return true;
+}
+
 static bool open_file(struct target *target, const struct target_wishes *wishes)
 {
     const bool exists = target->where.exists;
@@ -103,12 +121,12 @@ static bool open_file(struct target *target, const struct target_wishes *wishes)
     if (wishes->sync && !open_sync_directory(target)) {
         return false;
     }
-    failed = open_temporary(target, exists ? 0600 : wishes->mode);
+    failed = open_temporary(target, exists ? 0600 : output_mode_of(&wishes->mode, getegid()));
     if (failed != 0) {
         report_errno(target->path, failed, "cannot create a file in its directory");
         return false;
     }
-    return !exists || take_owner_and_mode(target);
+    return exists ? take_owner_and_mode(target) : bound_mode(target, &wishes->mode);
 }
 
 static bool open_device(struct target *target)
@@ -184,13 +202,18 @@ bool target_open(struct target *target, const char *path, const struct target_wi
 }
 
 bool target_is_fit(const struct target *target, const struct qcow2_image *image,
-                   const char *image_path)
+                   const struct own_files *own)
 {
     uint64_t bytes = qcow2_size(image);
     off_t end;
 
-    if (target->where.exists && own_files_have(image, image_path, &target->where.found)) {
-        report(target->path, "is a file of the image itself, which is never overwritten");
+    if (target->where.exists &&
+        !own_files_spare(own, target->path,
+                         target->kind == TARGET_DEVICE ? target->fd : target->where.fd,
+                         &target->where.found)) {
+        return false;
+    }
+    if (!target->where.exists && !output_mode_fits(own, target->path, target->fd)) {
         return false;
     }
     if (target->kind != TARGET_DEVICE) {

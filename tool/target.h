@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "output_mode.h"
 #include "output_path.h"
 #include "pinned.h"
 
@@ -30,9 +31,9 @@ struct target {
 
 /* How a target is to be opened. */
 struct target_wishes {
-    bool sync;     /* it will be committed with that */
-    bool in_place; /* only what exists and is no file: a device or a pipe */
-    mode_t mode;   /* of a file that replaces none, before the umask */
+    bool sync;               /* it will be committed with that */
+    bool in_place;           /* only what exists and is no file: a device or a pipe */
+    struct output_mode mode; /* of a file that replaces none, beside the umask */
 };
 
 /* Opens `path`, and all that finishing it will take, so that no image need be looked at before: once
@@ -42,10 +43,12 @@ struct target_wishes {
  * program at once (signals_exit_at_once), since a pipe may take for ever to open. */
 bool target_open(struct target *target, const char *path, const struct target_wishes *wishes);
 
-/* May the disk of this image go there? Refuses, with a report, a file of the image's own chain and a
- * device too small. */
+struct own_files;
+
+/* May the disk of this image go there? Refuses, with a report, a file of the image's own chain, a device
+ * too small, and a new file that more users could read than an encrypted image. */
 bool target_is_fit(const struct target *target, const struct qcow2_image *image,
-                   const char *image_path);
+                   const struct own_files *own);
 
 /* Gives every byte of a finished file its place on the medium, holes too; a device has it, and a stream
  * needs none. False with *err as qcow2_copy_to_fd sets it. */
