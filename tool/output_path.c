@@ -12,6 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 #include "report.h"
@@ -198,7 +201,18 @@ int output_path_access(const struct output_path *where)
     return faccessat(where->directory_fd, where->name, W_OK, AT_EACCESS) == 0 ? 0 : errno;
 }
 
-bool output_path_is_unchanged(const struct output_path *where, const char *name)
+bool output_path_holds(const struct output_path *where, const char *name, int fd)
+{
+    struct stat opened;
+    struct stat named;
+
+    return fstat(fd, &opened) == 0 &&
+           fstatat(where->directory_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           is_same(&opened, &named);
+}
+
+/* Does the directory still have what was found under `name`, or still nothing if nothing was? */
+static bool is_unchanged(const struct output_path *where, const char *name)
 {
     struct stat now;
 
@@ -206,6 +220,39 @@ bool output_path_is_unchanged(const struct output_path *where, const char *name)
         return !where->exists && errno == ENOENT;
     }
     return where->exists && is_same(&now, &where->found);
+}
+
+/* Renames to a name that no file has: a file that took it meanwhile stays. -1 with errno. */
+static int rename_new(int directory, const char *from, const char *to)
+{
+#if defined(SYS_renameat2) && defined(RENAME_NOREPLACE)
+    if (syscall(SYS_renameat2, directory, from, directory, to, RENAME_NOREPLACE) == 0) {
+        return 0;
+    }
+    /* EINVAL: some file systems cannot; ENOSYS: an old kernel. */
+    if (errno != EINVAL && errno != ENOSYS) {
+        return -1;
+    }
+#endif
+    return renameat(directory, from, directory, to);
+}
+
+bool output_path_give(const struct output_path *where, const char *from, const char *to)
+{
+    int r;
+
+    if (!is_unchanged(where, to)) {
+        report(where->path, "the finished file cannot be given its name: %s; it was removed",
+               where->exists ? "the file that it should replace was replaced or removed meanwhile"
+                             : "another file has taken the name meanwhile");
+        return false;
+    }
+    r = where->exists ? renameat(where->directory_fd, from, where->directory_fd, to)
+                      : rename_new(where->directory_fd, from, to);
+    if (r != 0) {
+        report_errno(where->path, errno, "the finished file cannot be given its name");
+    }
+    return r == 0;
 }
 
 void output_path_close(struct output_path *where)

@@ -28,8 +28,12 @@ int output_path_open(const struct output_path *where, int flags);
 /* May what was found be written to? 0, or an errno value. */
 int output_path_access(const struct output_path *where);
 
-/* Does the directory still have the file that was found under `name`, or still none if none was? */
-bool output_path_is_unchanged(const struct output_path *where, const char *name);
+/* Does the directory have the open file `fd` under `name`? */
+bool output_path_holds(const struct output_path *where, const char *name, int fd);
+
+/* Renames the file `from` of the directory to `to`, which has the text of where->name. False, with a
+ * report, if something else has that name by now than when the path was found; that stays. */
+bool output_path_give(const struct output_path *where, const char *from, const char *to);
 
 void output_path_close(struct output_path *where);
 

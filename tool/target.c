@@ -18,9 +18,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#ifdef __linux__
-#include <sys/syscall.h>
-#endif
 #include <unistd.h>
 
 #include "own_files.h"
@@ -323,47 +320,16 @@ static bool sync_directory(const struct target *target)
     return true;
 }
 
-/* Gives the new file a name that no file has: a file that took it meanwhile stays. -1 with errno. */
-static int rename_new(const struct target *target)
-{
-    const int directory = target->where.directory_fd;
-
-#if defined(SYS_renameat2) && defined(RENAME_NOREPLACE)
-    if (syscall(SYS_renameat2, directory, target->names.temporary, directory, target->names.final,
-                RENAME_NOREPLACE) == 0) {
-        return 0;
-    }
-    /* EINVAL: some file systems cannot; ENOSYS: an old kernel. */
-    if (errno != EINVAL && errno != ENOSYS) {
-        return -1;
-    }
-#endif
-    return renameat(directory, target->names.temporary, directory, target->names.final);
-}
-
-static bool give_name(const struct target *target)
-{
-    const int directory = target->where.directory_fd;
-    const bool exists = target->where.exists;
-    int r;
-
-    if (!output_path_is_unchanged(&target->where, target->names.final)) {
-        report(target->path, "the finished file cannot be given its name: %s; it was removed",
-               exists ? "the file that it should replace was replaced or removed meanwhile"
-                      : "another file has taken the name meanwhile");
-        return false;
-    }
-    r = exists ? renameat(directory, target->names.temporary, directory, target->names.final)
-               : rename_new(target);
-    if (r != 0) {
-        report_errno(target->path, errno, "the finished file cannot be given its name");
-    }
-    return r == 0;
-}
-
 static bool commit_file(struct target *target, bool sync)
 {
-    if (!close_target(target) || !give_name(target)) {
+    const struct output_path *where = &target->where;
+
+    if (!output_path_holds(where, target->names.temporary, target->fd)) {
+        report(target->path, "the unfinished file was removed or replaced meanwhile");
+        return false;
+    }
+    if (!close_target(target) ||
+        !output_path_give(where, target->names.temporary, target->names.final)) {
         remove_temporary(target);
         return false;
     }

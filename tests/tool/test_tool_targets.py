@@ -506,17 +506,24 @@ def test_device_below_the_image_is_no_target_by_any_node(device, tmp_path):
     assert bytes_of(device) == before
 
 
+@pytest.fixture(scope='module')
+def locked(tmp_path_factory):
+    path = tmp_path_factory.mktemp('locked') / 'secret.qcow2'
+    encrypted(path, '1M', 'write -P 5 0 512k')
+    return path
+
+
 @pytest.fixture
-def waiting(tmp_path):
-    """A conversion that has opened its target and waits for a key; and what ends the wait."""
+def waiting(locked, tmp_path):
+    """A conversion that has opened its target and waits for a key, a change made meanwhile, and the key."""
     secret = tmp_path / 'secret.qcow2'
-    encrypted(secret, '1M', 'write -P 5 0 512k')
+    shutil.copy(locked, secret)
     fifo = tmp_path / 'key'
     os.mkfifo(fifo)
     place = tmp_path / 'place'
     place.mkdir()
 
-    def convert(change, link=False):
+    def convert(change, link=False, leaves=False):
         out = place / 'out'
         if link:
             out = tmp_path / 'link'
@@ -529,7 +536,7 @@ def waiting(tmp_path):
             _, text = process.communicate(timeout=60)
         finally:
             process.kill()
-        assert secret.stat().st_nlink == 1 and not unfinished(place)
+        assert leaves or not unfinished(place)
         return process.returncode, text.decode()
 
     return convert, place, secret
@@ -571,6 +578,24 @@ def test_name_that_something_else_has_taken_meanwhile_is_left_alone(waiting, exi
     assert 'out: the finished file cannot be given its name: ' in text.replace('link:', 'out:')
     assert [(name, os.lstat(place / name).st_ino) for name in os.listdir(place)] == seen[0]
     assert secret.read_bytes() == before and (place.parent / 'other').read_bytes() == b'other'
+
+
+@pytest.mark.parametrize('change', [write_new, lambda path: path.symlink_to('../secret.qcow2'),
+                                    lambda path: path.hardlink_to(path.parent.parent / 'secret.qcow2'),
+                                    lambda path: None])
+def test_file_that_took_the_hidden_name_is_not_taken_for_the_disk(waiting, change):
+    """Seen: it was given the name of the output, and the exit status was 0."""
+    convert, place, secret = waiting
+    before = secret.read_bytes()
+
+    def replace(path):
+        hidden = path.with_name(unfinished(path.parent)[0])
+        hidden.unlink()
+        change(hidden)
+
+    code, text = convert(replace, leaves=True)
+    assert code == 1 and 'the unfinished file was removed or replaced meanwhile' in text
+    assert 'out' not in os.listdir(place) and secret.read_bytes() == before
 
 
 def test_file_whose_bytes_change_meanwhile_is_still_the_one_to_be_replaced(waiting):
