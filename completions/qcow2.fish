@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Completion for fish.
+# Completion for fish. Runs no program.
 
 set -l commands info map convert cat digest check compare explain vet help
 
@@ -16,6 +16,12 @@ complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a vet -d 'M
 complete -c qcow2 -n "not __fish_seen_subcommand_from $commands" -f -a help -d 'All about a command'
 complete -c qcow2 -n "__fish_seen_subcommand_from help" -f -a "info map convert cat digest check compare explain vet"
 
+set -l rules all not-qcow2 disguised unknown-feature unsupported broken-header truncated over-limit \
+    unchecked backing-file backing-format data-file encryption key-cost broken-keys \
+    version-1 unknown-compatible unknown-extension stray-bytes dirty corrupt virtual-size \
+    ratio large-l1 snapshots vm-state broken-snapshots bitmaps broken-bitmaps overlap \
+    outside unaligned broken-entry reserved-bits shared-data expansion refcounts leaks \
+    unused leftover
 set -l any "__fish_seen_subcommand_from info map convert cat digest check compare explain vet"
 set -l reading "__fish_seen_subcommand_from info map convert cat digest check compare explain"
 complete -c qcow2 -n "$any" -s f -l format -x -a 'qcow2 raw' -d 'Format of the image'
@@ -61,10 +67,10 @@ complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l second-snapshot -x
 complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l second-key-file -r -F -d 'Passphrase of the second image'
 complete -c qcow2 -n "__fish_seen_subcommand_from compare" -s s -l strict -d 'Different sizes differ'
 complete -c qcow2 -n "__fish_seen_subcommand_from explain" -l host -x -d 'What this byte of the file is for'
-complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l deny -x -a 'all (command qcow2 vet --list-rules 2>/dev/null | string split -f 1 " ")' -d 'Rules that say no'
-complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l warn -x -a 'all (command qcow2 vet --list-rules 2>/dev/null | string split -f 1 " ")' -d 'Rules that warn'
-complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l note -x -a 'all (command qcow2 vet --list-rules 2>/dev/null | string split -f 1 " ")' -d 'Rules that mention'
-complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l ignore -x -a 'all (command qcow2 vet --list-rules 2>/dev/null | string split -f 1 " ")' -d 'Rules that do nothing'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l deny -x -a "$rules" -d 'Rules that say no'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l warn -x -a "$rules" -d 'Rules that warn'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l note -x -a "$rules" -d 'Rules that mention'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l ignore -x -a "$rules" -d 'Rules that do nothing'
 complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l strict -d 'Warnings say no too'
 complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-virtual-size -x -d 'The largest disk'
 complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-ratio -x -d 'Disk to file, at most'

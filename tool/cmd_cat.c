@@ -49,10 +49,9 @@ static int copy(struct qcow2_image *image, const char *path, struct qcow2_copy_o
     return EXIT_SUCCESS;
 }
 
-static bool output_is_fit(const struct qcow2_image *image, const char *path, bool force)
+static bool output_is_fit(const struct own_files *own, bool force)
 {
-    if (own_files_have_fd(image, path, STDOUT_FILENO)) {
-        report("standard output", "is a file of the image itself, which is never overwritten");
+    if (!own_files_spare_fd(own, "standard output", STDOUT_FILENO)) {
         return false;
     }
     if (isatty(STDOUT_FILENO) == 1 && !force) {
@@ -67,6 +66,7 @@ static int run(struct args *args)
 {
     struct qcow2_copy_options range = QCOW2_COPY_OPTIONS_INIT;
     struct qcow2_image *image;
+    struct own_files own;
     uint64_t length = UINT64_MAX;
     uint64_t size;
     uint32_t flags = 0;
@@ -101,12 +101,13 @@ static int run(struct args *args)
     if (flags != 0 && args->common.snapshot == NULL) {
         return args_wrong(args, "'--vm-state' needs '--snapshot', to say of which one");
     }
-    image = open_image(args->operands[0], &args->common, flags);
+    image = own_files_open(&own, args->operands[0], &args->common, flags, NULL);
     if (image == NULL) {
+        own_files_close(&own);
         return EXIT_FAILURE;
     }
     size = qcow2_size(image);
-    if (!output_is_fit(image, args->operands[0], force)) {
+    if (!output_is_fit(&own, force)) {
         code = EXIT_FAILURE;
     } else if (range.offset < size && length > 0) {
         range.length = length < size - range.offset ? length : size - range.offset;
@@ -114,6 +115,7 @@ static int run(struct args *args)
     }
     stats_print(args->operands[0], image, &args->common);
     qcow2_close(image);
+    own_files_close(&own);
     return code;
 }
 

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "confine.h"
 #include "convert_options.h"
 #include "open.h"
 #include "out.h"
@@ -37,6 +36,7 @@ struct convert {
     const char *out_path;
     struct convert_options options;
     struct qcow2_image *image;
+    struct own_files own;
     struct progress progress;
 };
 
@@ -168,18 +168,17 @@ static void print_summary(struct convert *convert)
     }
 }
 
-/* NULL after a report. */
-static struct qcow2_image *open_wanted(const struct convert *convert)
+/* Opens the image, once the program is confined to it and to the target (NULL: standard output). False after
+ * a report. */
+static bool open_wanted(struct convert *convert, const struct target *target)
 {
-    struct qcow2_image *image = open_image(convert->image_path, &convert->args->common, 0);
+    const struct common_options *common = &convert->args->common;
+    struct qcow2_image *image =
+        own_files_open(&convert->own, convert->image_path, common, 0, target);
 
-    if (image != NULL &&
-        !snapshot_words_hold(&convert->options.snapshot, convert->args->common.snapshot, image,
-                             convert->image_path)) {
-        qcow2_close(image);
-        image = NULL;
-    }
-    return image;
+    convert->image = image;
+    return image != NULL && snapshot_words_hold(&convert->options.snapshot, common->snapshot, image,
+                                                convert->image_path);
 }
 
 static int to_standard_output(struct convert *convert)
@@ -188,13 +187,11 @@ static int to_standard_output(struct convert *convert)
     struct stat info;
     bool copied;
 
-    convert->image = open_wanted(convert);
-    if (convert->image == NULL) {
+    if (!open_wanted(convert, NULL)) {
         return EXIT_FAILURE;
     }
     convert->out_path = "standard output";
-    if (own_files_have_fd(convert->image, convert->image_path, STDOUT_FILENO)) {
-        report(convert->out_path, "is a file of the image itself, which is never overwritten");
+    if (!own_files_spare_fd(&convert->own, convert->out_path, STDOUT_FILENO)) {
         return EXIT_FAILURE;
     }
     if (isatty(STDOUT_FILENO) == 1 && !convert->options.force) {
@@ -226,40 +223,6 @@ static int to_standard_output(struct convert *convert)
     return EXIT_SUCCESS;
 }
 
-/* The image, once the program is confined to it and to the target; NULL after a report. */
-static struct qcow2_image *open_for_target(const struct convert *convert,
-                                           const struct target *target)
-{
-    const struct common_options *common = &convert->args->common;
-    const struct confinement needs = {
-        .common = common, .images = &convert->image_path, .image_count = 1, .target = target
-    };
-    struct qcow2_image *image = confine(&needs) ? open_wanted(convert) : NULL;
-
-    if (image != NULL && !target_is_fit(target, image, convert->image_path)) {
-        qcow2_close(image);
-        image = NULL;
-    }
-    return image;
-}
-
-/* With -n the target is there, to be written in place. That is what happens to devices and pipes anyway; a
- * file appears when it is complete, and half of it in the place of another one is no good to anybody. */
-static bool is_there(const struct convert *convert)
-{
-    struct stat info;
-
-    if (stat(convert->out_path, &info) != 0) {
-        report_errno(convert->out_path, errno, "-n does not make it");
-        return false;
-    }
-    if (S_ISREG(info.st_mode)) {
-        report(convert->out_path, "a file is always replaced as a whole; leave out -n");
-        return false;
-    }
-    return true;
-}
-
 /* False: for report_copy. */
 static bool fill_target(struct convert *convert, const struct target *target,
                         struct qcow2_error *err)
@@ -277,6 +240,8 @@ static bool fill_target(struct convert *convert, const struct target *target,
 /* The target is made ready first, before anything of the image can have a say in how. */
 static int to_target(struct convert *convert)
 {
+    struct target_wishes wishes = { .sync = convert->options.sync,
+                                    .in_place = convert->options.no_create };
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct target target;
 
@@ -285,10 +250,8 @@ static int to_target(struct convert *convert)
         report_errno(convert->image_path, errno, "cannot open the file");
         return EXIT_FAILURE;
     }
-    if (convert->options.no_create && !is_there(convert)) {
-        return EXIT_FAILURE;
-    }
-    if (!target_open(&target, convert->out_path, convert->options.sync)) {
+    output_mode_find(&wishes.mode, convert->image_path, &convert->args->common);
+    if (!target_open(&target, convert->out_path, &wishes)) {
         return EXIT_FAILURE;
     }
     if (target.kind == TARGET_STREAM && isatty(target.fd) == 1 && !convert->options.force) {
@@ -296,8 +259,7 @@ static int to_target(struct convert *convert)
         target_abandon(&target);
         return EXIT_FAILURE;
     }
-    convert->image = open_for_target(convert, &target);
-    if (convert->image == NULL) {
+    if (!open_wanted(convert, &target) || !target_is_fit(&target, convert->image, &convert->own)) {
         target_abandon(&target);
         return EXIT_FAILURE;
     }
@@ -331,6 +293,7 @@ static int run(struct args *args)
         stats_print(convert.image_path, convert.image, &args->common);
     }
     qcow2_close(convert.image);
+    own_files_close(&convert.own);
     convert_options_free(&convert.options);
     return code;
 }

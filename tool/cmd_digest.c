@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "confine.h"
+#include "hidden.h"
 #include "json.h"
 #include "keys.h"
 #include "open.h"
@@ -17,6 +19,7 @@
 #include "report.h"
 #include "signals.h"
 #include "stats.h"
+#include "text.h"
 
 static const struct arg_option options[] = {
     { 'p', "progress", NULL, "show progress even if standard error is no terminal" },
@@ -110,25 +113,54 @@ static void format_hex(const unsigned char bytes[DIGEST_BYTES], char hex[2 * DIG
     }
 }
 
+/* Does the name have anything that must not reach a terminal as it is? */
+static bool has_hidden_characters(const char *name)
+{
+    while (*name != '\0') {
+        uint32_t code = 0;
+        int length = text_decode(name, &code);
+
+        if (length == 0 || hidden_character(code)) {
+            return true;
+        }
+        name += length;
+    }
+    return false;
+}
+
+static void put_name(const char *name, bool on_terminal)
+{
+    while (*name != '\0') {
+        char piece[8] = "";
+        uint32_t code = 0;
+        int length = text_decode(name, &code);
+        size_t count = length > 0 ? (size_t)length : 1;
+
+        memcpy(piece, name, count);
+        if (code == '\\') {
+            fputs("\\\\", stdout);
+        } else if (code == '\n' || code == '\r' ||
+                   (on_terminal && (length == 0 || hidden_character(code)))) {
+            text_put(stdout, piece);
+        } else {
+            fputs(piece, stdout);
+        }
+        name += count;
+    }
+}
+
 /* A line that `sha256sum -c` takes. A name with a backslash or a line end is escaped, and the line
  * then begins with a backslash; anything else in the name is left as it is, or it would not be
- * found. */
+ * found. Not on a terminal, which obeys some characters: sha256sum then rejects the line, since it knows
+ * no such escapes, and does not take it for one with another name. */
 static void put_line(const char *hex, const char *name)
 {
-    bool escape = strpbrk(name, "\\\n\r") != NULL;
+    const bool on_terminal = isatty(STDOUT_FILENO) == 1;
+    const bool escape =
+        strpbrk(name, "\\\n\r") != NULL || (on_terminal && has_hidden_characters(name));
 
     printf("%s%s  ", escape ? "\\" : "", hex);
-    for (; *name != '\0'; name++) {
-        if (*name == '\\') {
-            fputs("\\\\", stdout);
-        } else if (*name == '\n') {
-            fputs("\\n", stdout);
-        } else if (*name == '\r') {
-            fputs("\\r", stdout);
-        } else {
-            putchar(*name);
-        }
-    }
+    put_name(name, on_terminal);
     putchar('\n');
     fflush(stdout); /* the next one may take minutes */
 }

@@ -85,7 +85,7 @@ bool confine(const struct confinement *needs)
         return true;
     }
     confined = true;
-    images_left = needs->reopens ? -1 : needs->image_count;
+    images_left = needs->reopens ? -1 : needs->passes > 1 ? needs->passes : needs->image_count;
     sandbox_begin(needs->common->sandbox);
     for (int i = 0; i < needs->image_count; i++) {
         allow_image(needs->images[i], !needs->no_references);

@@ -15,8 +15,9 @@ struct confinement {
     const struct common_options *common;
     const char *const *images; /* all that will be opened by name */
     int image_count;
+    int passes; /* how many times the one image is opened, if more than once */
     bool
-        no_references; /* what images refer to is not opened, so their directories are not allowed */
+        no_references; /* files that images refer to are not opened, nor their directories allowed */
     bool reopens;      /* images are opened again by name, to the end of the program */
     const struct keys *second_keys; /* NULL: there are none but common->keys */
     const struct target *target;    /* open already; NULL: there is none */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sandbox.h"
@@ -19,14 +20,22 @@ void layer_files_init(struct layer_files *files)
 void layer_files_add(struct layer_files *files, int depth, const struct qcow2_source *source)
 {
     int fd = source->get_fd != NULL ? source->get_fd(source->ctx) : -1;
+    struct stat info;
 
     if (depth < 0 || depth >= LAYER_FILES_MAX) {
         return;
     }
     while (files->count <= (unsigned)depth) {
+        files->modes[files->count] = 0;
         files->fds[files->count++] = -1;
     }
-    files->fds[depth] = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (fd >= 0) {
+        files->fds[depth] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    }
+    if (fd >= 0 && fstat(fd, &info) == 0) {
+        files->modes[depth] = info.st_mode;
+        files->groups[depth] = info.st_gid;
+    }
 }
 
 void layer_files_close(struct layer_files *files)

@@ -5,15 +5,19 @@
 
 #include <qcow2.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "args.h"
 #include "image_directory.h"
 
-/* Own descriptors of the files of a chain, by depth; -1 where there is none. */
+/* The files of a chain by depth: an own descriptor, -1 where there is none, and who may read the file; a mode of
+ * 0 where that is not known. */
 #define LAYER_FILES_MAX 256
 struct layer_files {
     unsigned count;
     int fds[LAYER_FILES_MAX];
+    mode_t modes[LAYER_FILES_MAX];
+    gid_t groups[LAYER_FILES_MAX];
 };
 void layer_files_init(struct layer_files *files);
 /* Adds a descriptor of the file that `source` reads, for `depth`. */

@@ -4,7 +4,9 @@
 #include "json.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "hidden.h"
 #include "out.h"
 #include "report.h"
 #include "text.h"
@@ -59,7 +61,8 @@ bool json_print(json_t *value, bool failed)
         report(NULL, "out of memory");
         return false;
     }
-    puts(text);
+    text_put_json(stdout, text, strlen(text));
+    putchar('\n');
     free(text);
     return true;
 }
@@ -74,8 +77,8 @@ void json_put_text(FILE *stream, const char *text)
         if (length == 0) {
             fputs("\xef\xbf\xbd", stream);
             length = 1;
-        } else if (code < 0x20 || code == '"' || code == '\\') {
-            fprintf(stream, "\\u%04x", (unsigned)code);
+        } else if (hidden_character(code) || code == '"' || code == '\\') {
+            text_put_json_code(stream, code);
         } else {
             fwrite(text, 1, (size_t)length, stream);
         }

@@ -22,7 +22,7 @@ json_t *json_u64(uint64_t value);
 void json_set(json_t *object, const char *key, json_t *value, bool *failed);
 void json_append(json_t *array, json_t *value, bool *failed);
 
-/* Prints `value` on stdout with a line end and gives it up. With `failed` set, or without memory
+/* Prints `value` on stdout with a line end and gives it up. Hidden characters (hidden.h) are escaped. With `failed` set, or without memory
  * for the text, reports that there was no memory and returns false. Write errors are left to
  * out_close. */
 bool json_print(json_t *value, bool failed);

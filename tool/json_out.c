@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text.h"
+
 enum { INDENT = 4 };
 
 static void end_line(const struct json_out *out)
@@ -24,7 +26,7 @@ static int put_text(const char *text, size_t count, void *ctx)
         const char *end = memchr(text, '\n', count);
         size_t n = end != NULL ? (size_t)(end - text) : count;
 
-        fwrite(text, 1, n, stdout);
+        text_put_json(stdout, text, n);
         if (end != NULL) {
             end_line(out);
             n++;

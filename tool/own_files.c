@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* own_files.c - which files are an image's own, so that no output may take their place.
- * Knows names and what the system says of files; opens none. */
+/* own_files.c - which files an image is made of, so that no output may take their place.
+ * Knows names and what the system reports of files; must not know how outputs are written.
+ *
+ * An image that is read alone (--no-backing, --vm-state) needs its backing files as much as before. Their
+ * headers are therefore opened nevertheless, through the same grant. Where that ends early, nothing is
+ * known of the files below, and an output that exists could be one of them. */
 #include "own_files.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "confine.h"
+#include "image_directory.h"
+#include "open.h"
+#include "report.h"
 
 static bool same_file(const struct stat *a, const struct stat *b)
 {
@@ -14,7 +24,8 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-char *own_files_join(const char *path, const char *name)
+/* `name` relative to the directory of the file `path`: the caller's to free; NULL without memory. */
+static char *join(const char *path, const char *name)
 {
     const char *slash = strrchr(path, '/');
     size_t directory = slash != NULL && name[0] != '/' ? (size_t)(slash - path) + 1 : 0;
@@ -28,7 +39,6 @@ char *own_files_join(const char *path, const char *name)
     return joined;
 }
 
-/* A file that cannot be looked at any more cannot be compared. */
 static bool is_at(const struct stat *file, const char *path)
 {
     struct stat other;
@@ -36,41 +46,175 @@ static bool is_at(const struct stat *file, const char *path)
     return stat(path, &other) == 0 && same_file(file, &other);
 }
 
-/* Does `name`, said by the file `path`, mean this file? Nothing is overwritten when there is no memory to
- * compare. */
+/* Is this file what `name` in the file `path` refers to? Nothing is overwritten when there is no memory
+ * to compare. */
 static bool is_named(const struct stat *file, const char *path, const char *name)
 {
-    char *joined = name != NULL ? own_files_join(path, name) : NULL;
+    char *joined = name != NULL ? join(path, name) : NULL;
     bool is = name != NULL && (joined == NULL || is_at(file, joined));
 
     free(joined);
     return is;
 }
 
-bool own_files_have(const struct qcow2_image *image, const char *image_path,
-                    const struct stat *file)
+/* Among the names of files in the headers of `image`. */
+static bool is_among(const struct qcow2_image *image, const char *image_path,
+                     const struct stat *file)
 {
     struct qcow2_info info = QCOW2_INFO_INIT;
 
-    /* No image is made of anything else, so names that it says need not be looked at. */
-    if (!S_ISREG(file->st_mode) && !S_ISBLK(file->st_mode)) {
-        return false;
-    }
     for (int depth = 0; qcow2_get_info(image, depth, &info, NULL) == 0; depth++) {
         const char *path = depth == 0 ? image_path : info.source_name;
 
-        if (is_at(file, path) || is_named(file, path, info.data_file) ||
-            is_named(file, path, info.backing_file)) {
+        /* QEMU takes the name of a data file from its working directory. */
+        if (is_at(file, path) || is_named(file, path, info.backing_file) ||
+            is_named(file, path, info.data_file) ||
+            (info.data_file != NULL && is_at(file, info.data_file))) {
             return true;
         }
     }
     return false;
 }
 
-bool own_files_have_fd(const struct qcow2_image *image, const char *image_path, int fd)
+/* Can the data file that `info` names be compared by its name? */
+static bool data_file_is_known(const struct qcow2_info *info)
+{
+    struct stat ignored;
+    char *joined;
+    bool known;
+
+    if (info->data_file == NULL) {
+        return (info->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) == 0;
+    }
+    /* A protocol, which QEMU takes for more than a name. */
+    if (info->data_file[strcspn(info->data_file, ":/")] == ':') {
+        return false;
+    }
+    joined = join(info->source_name, info->data_file);
+    known = joined != NULL && stat(joined, &ignored) == 0;
+    free(joined);
+    return known;
+}
+
+/* The data files of backing files, which are not opened with their headers. */
+static bool data_files_are_known(struct own_files *own)
+{
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    for (int depth = 1; qcow2_get_info(own->chain, depth, &info, NULL) == 0; depth++) {
+        if (!data_file_is_known(&info)) {
+            snprintf(own->why.message, sizeof own->why.message,
+                     "the data file of layer %d of the backing chain cannot be found", depth);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Opens the headers of the chain of the file that is open already. */
+static bool open_chain(struct own_files *own, const struct common_options *common)
+{
+    const struct image_directory *directory = image_directory_of(own->image_path);
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_source source;
+    struct grants grants;
+    int r;
+
+    if (directory == NULL || image_directory_open(own->image_path, &source, &own->why) < 0) {
+        return false;
+    }
+    if (qcow2_has_file(own->image, source.get_fd(source.ctx)) == 0) {
+        source.close(source.ctx);
+        snprintf(own->why.message, sizeof own->why.message, "the image has been replaced");
+        return false;
+    }
+    grants_begin(&grants, directory, common);
+    options.flags = QCOW2_OPEN_METADATA_ONLY | QCOW2_OPEN_METADATA_CHAIN;
+    options.format = (uint32_t)common->format;
+    options.grant = grants_decide;
+    options.grant_ctx = &grants;
+    r = qcow2_open_source(&source, &options, &own->chain, &own->why);
+    grants_end(&grants);
+    return r == 0;
+}
+
+static bool find(struct own_files *own, const struct common_options *common, bool alone)
+{
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    if (!alone) {
+        return true; /* all are open */
+    }
+    if (qcow2_get_info(own->image, 0, &info, NULL) == 0 && info.backing_file == NULL) {
+        return true;
+    }
+    return open_chain(own, common) && data_files_are_known(own);
+}
+
+struct qcow2_image *own_files_open(struct own_files *own, const char *path,
+                                   const struct common_options *common, uint32_t flags,
+                                   const struct target *target)
+{
+    const bool alone =
+        (common->open_flags & QCOW2_OPEN_NO_BACKING) != 0 || (flags & QCOW2_OPEN_VM_STATE) != 0;
+    /* The chain counts as an image of its own: files can be opened until it is. */
+    const struct confinement needs = {
+        .common = common, .images = &path, .image_count = 1, .passes = 2, .target = target
+    };
+    struct qcow2_image *image;
+
+    *own = (struct own_files){ .image_path = path, .why = QCOW2_ERROR_INIT };
+    layer_files_init(&own->layers);
+    image = confine(&needs) ? open_image_files(path, common, flags, &own->layers) : NULL;
+    if (image == NULL) {
+        return NULL;
+    }
+    own->image = image;
+    own->complete = find(own, common, alone);
+    if (!confine_opened()) {
+        qcow2_close(image);
+        return NULL;
+    }
+    return image;
+}
+
+bool own_files_spare(const struct own_files *own, const char *output, int fd,
+                     const struct stat *file)
+{
+    /* No image is made of anything else, so names in it need not be compared. */
+    if (!S_ISREG(file->st_mode) && !S_ISBLK(file->st_mode)) {
+        return true;
+    }
+    if (qcow2_has_file(own->image, fd) || qcow2_has_file(own->chain, fd) ||
+        is_among(own->image, own->image_path, file) ||
+        (own->chain != NULL && is_among(own->chain, own->image_path, file))) {
+        report(output, "is a file of the image itself, which is never overwritten");
+        return false;
+    }
+    /* An empty file, such as a shell makes for a redirection, has nothing to lose. */
+    if (own->complete || (S_ISREG(file->st_mode) && file->st_size == 0)) {
+        return true;
+    }
+    report(output,
+           "exists and may be a file of the image itself, whose backing chain cannot be followed: "
+           "%s; choose an output that does not exist yet",
+           own->why.message);
+    return false;
+}
+
+bool own_files_spare_fd(const struct own_files *own, const char *output, int fd)
 {
     struct stat file;
 
-    return qcow2_has_file(image, fd) ||
-           (fstat(fd, &file) == 0 && own_files_have(image, image_path, &file));
+    if (fstat(fd, &file) != 0) {
+        return true; /* nothing can be written there either */
+    }
+    return own_files_spare(own, output, fd, &file);
+}
+
+void own_files_close(struct own_files *own)
+{
+    qcow2_close(own->chain);
+    own->chain = NULL;
+    layer_files_close(&own->layers);
 }

@@ -302,7 +302,7 @@ static void allow_commit(struct filter *filter, const struct syscalls_commit *co
     ALLOW_IF(filter, SCMP_SYS(renameat), number(0, directory), address(1, temporary),
              number(2, directory), address(3, final));
     ALLOW_IF(filter, SCMP_SYS(renameat2), number(0, directory), address(1, temporary),
-             number(2, directory), address(3, final), number(4, 0));
+             number(2, directory), address(3, final), bits(4, ~(uint32_t)RENAME_NOREPLACE, 0));
 }
 
 bool syscalls_restrict(const struct syscalls_commit *commit, bool landlocked)

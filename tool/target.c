@@ -25,88 +25,22 @@
 #include "sandbox.h"
 #include "signals.h"
 
-#define MAX_LINKS 40 /* as Linux itself follows */
-
 /* Where the file system cannot, libc writes to every block: a signal should not wait for all of them. */
 #define ALLOCATED_AT_ONCE (UINT64_C(256) << 20)
 
-/* Only its contents are of interest, so no permission to list it is needed where the system can
- * say so. */
-#ifdef O_PATH
-#define DIRECTORY_FLAGS (O_PATH | O_DIRECTORY | O_CLOEXEC)
-#else
-#define DIRECTORY_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-#endif
-
-/* Follows symbolic links at the end of `path`, also one whose target does not exist yet: the file
- * behind the link is replaced, not the link. NULL after a report. */
-static char *resolve(const char *path)
+static bool open_sync_directory(struct target *target)
 {
-    char *current = strdup(path);
-    char link[4096];
-
-    for (int i = 0; current != NULL && i < MAX_LINKS; i++) {
-        ssize_t count = readlink(current, link, sizeof link - 1);
-        char *next;
-
-        if (count < 0) {
-            return current; /* no link; if there is worse to say, opening will say it */
-        }
-        link[count] = '\0';
-        next = own_files_join(current, link);
-        free(current);
-        current = next;
+    target->sync_fd = openat(target->where.directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (target->sync_fd < 0) {
+        report_errno(target->path, errno, "its directory cannot be flushed to the medium");
     }
-    report(path, current == NULL ? "out of memory" : "too many symbolic links");
-    free(current);
-    return NULL;
-}
-
-/* Without its directory. */
-static const char *final_name(const struct target *target)
-{
-    const char *slash = strrchr(target->final_path, '/');
-
-    return slash != NULL ? slash + 1 : target->final_path;
-}
-
-static bool open_directory(struct target *target, bool sync)
-{
-    char *slash = strrchr(target->final_path, '/');
-
-    if (final_name(target)[0] == '\0') {
-        report(target->path, "names a directory, not a file");
-        return false;
-    }
-    if (slash == NULL) {
-        target->directory_fd = open(".", DIRECTORY_FLAGS);
-    } else if (slash == target->final_path) {
-        target->directory_fd = open("/", DIRECTORY_FLAGS);
-    } else {
-        *slash = '\0';
-        target->directory_fd = open(target->final_path, DIRECTORY_FLAGS);
-        *slash = '/';
-    }
-    if (target->directory_fd < 0) {
-        report_errno(target->path, errno, "cannot open its directory");
-        return false;
-    }
-    if (sync) {
-        target->sync_fd = openat(target->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (target->sync_fd < 0) {
-            report_errno(target->path, errno, "its directory cannot be flushed to the medium");
-            return false;
-        }
-    }
-    return true;
+    return target->sync_fd >= 0;
 }
 
 /* 0, or an errno value. */
-static int open_temporary(struct target *target)
+static int open_temporary(struct target *target, mode_t mode)
 {
-    /* A file that replaces another one is nobody else's to read until it has that one's mode. */
-    mode_t mode = target->exists ? 0600 : 0666;
-    const char *final = final_name(target);
+    const char *final = target->where.name;
     char temporary[256];
     uint64_t random;
     int failed = EEXIST;
@@ -124,40 +58,79 @@ static int open_temporary(struct target *target)
         if (!pinned_create(&target->names, temporary, final)) {
             return ENOMEM;
         }
-        signals_unlink(target->directory_fd, target->names.temporary);
-        target->fd = openat(target->directory_fd, target->names.temporary,
+        signals_unlink(target->where.directory_fd, target->names.temporary);
+        target->fd = openat(target->where.directory_fd, target->names.temporary,
                             O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
         failed = target->fd < 0 ? errno : 0;
     }
     return failed;
 }
 
-static bool open_file(struct target *target, bool sync)
+/* Gives the new file the owner and the mode of the one that it replaces. This is done while the file is
+ * empty and before the image is read: code that an image has got hold of then finds no call that
+ * changes modes. Owner before mode: changing the owner may clear bits of the mode. Only root can keep a
+ * foreign owner; for others the new file is their own, as it is with every program that replaces files. */
+static bool take_owner_and_mode(const struct target *target)
 {
+    const struct stat *before = &target->where.found;
+
+    if (geteuid() == 0 && fchown(target->fd, before->st_uid, before->st_gid) != 0) {
+        report_errno(target->path, errno, "cannot keep the owner of the file it replaces");
+        return false;
+    }
+    if (fchmod(target->fd, before->st_mode & 0777) != 0) {
+        report_errno(target->path, errno, "cannot keep the mode of the file it replaces");
+        return false;
+    }
+    return true;
+}
+
+/* Takes permissions away that the group of the new file should not have. */
+static bool bound_mode(const struct target *target, const struct output_mode *bound)
+{
+    struct stat info;
+    mode_t mode;
+
+    if (fstat(target->fd, &info) != 0) {
+        report_errno(target->path, errno, "cannot get the mode of the new file");
+        return false;
+    }
+    mode = info.st_mode & 0777 & output_mode_of(bound, info.st_gid);
+    if (mode != (info.st_mode & 0777) && fchmod(target->fd, mode) != 0) {
+        report_errno(target->path, errno, "cannot set the mode of the new file");
+        return false;
+    }
+    return true;
+}
+
+static bool open_file(struct target *target, const struct target_wishes *wishes)
+{
+    const bool exists = target->where.exists;
     int failed;
 
     target->kind = TARGET_FILE;
     /* Renaming needs no permission on the file itself; overwriting it does. */
-    if (target->exists && faccessat(AT_FDCWD, target->path, W_OK, AT_EACCESS) != 0) {
-        report_errno(target->path, errno, "cannot be overwritten");
+    failed = exists ? output_path_access(&target->where) : 0;
+    if (failed != 0) {
+        report_errno(target->path, failed, "cannot be overwritten");
         return false;
     }
-    target->final_path = resolve(target->path);
-    if (target->final_path == NULL || !open_directory(target, sync)) {
+    if (wishes->sync && !open_sync_directory(target)) {
         return false;
     }
-    failed = open_temporary(target);
+    failed = open_temporary(target, exists ? 0600 : output_mode_of(&wishes->mode, getegid()));
     if (failed != 0) {
         report_errno(target->path, failed, "cannot create a file in its directory");
+        return false;
     }
-    return failed == 0;
+    return exists ? take_owner_and_mode(target) : bound_mode(target, &wishes->mode);
 }
 
 static bool open_device(struct target *target)
 {
     target->kind = TARGET_DEVICE;
     /* On a block device O_EXCL asks the kernel to fail if it is mounted or otherwise in use. */
-    target->fd = open(target->path, O_RDWR | O_EXCL | O_CLOEXEC);
+    target->fd = output_path_open(&target->where, O_RDWR | O_EXCL);
     if (target->fd < 0) {
         if (errno == EBUSY) {
             report(target->path, "the device is in use (mounted?)");
@@ -171,18 +144,31 @@ static bool open_device(struct target *target)
 static bool open_stream(struct target *target)
 {
     target->kind = TARGET_STREAM;
-    target->fd = open(target->path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    target->fd = output_path_open(&target->where, O_WRONLY | O_NOCTTY);
     if (target->fd < 0) {
         report_errno(target->path, errno, "cannot open for writing");
     }
     return target->fd >= 0;
 }
 
-static bool open_existing(struct target *target, bool sync)
+static bool open_found(struct target *target, const struct target_wishes *wishes)
 {
-    switch (target->before.st_mode & S_IFMT) {
+    /* With -n the target exists and is written in place. Devices and pipes always are; a file appears
+     * when it is complete, and a part of the disk in place of another file is of no use. */
+    if (wishes->in_place && !target->where.exists) {
+        report_errno(target->path, ENOENT, "-n does not make it");
+        return false;
+    }
+    if (!target->where.exists) {
+        return open_file(target, wishes);
+    }
+    switch (target->where.found.st_mode & S_IFMT) {
     case S_IFREG:
-        return open_file(target, sync);
+        if (wishes->in_place) {
+            report(target->path, "a file is always replaced as a whole; leave out -n");
+            return false;
+        }
+        return open_file(target, wishes);
     case S_IFBLK:
         return open_device(target);
     case S_IFCHR:
@@ -197,24 +183,15 @@ static bool open_existing(struct target *target, bool sync)
     }
 }
 
-bool target_open(struct target *target, const char *path, bool sync)
+bool target_open(struct target *target, const char *path, const struct target_wishes *wishes)
 {
     bool opened;
 
     memset(target, 0, sizeof *target);
     target->path = path;
     target->fd = -1;
-    target->directory_fd = -1;
     target->sync_fd = -1;
-    target->exists = stat(path, &target->before) == 0;
-    if (target->exists) {
-        opened = open_existing(target, sync);
-    } else if (errno == ENOENT) {
-        opened = open_file(target, sync);
-    } else {
-        report_errno(path, errno, "cannot be written");
-        return false;
-    }
+    opened = output_path_find(&target->where, path) && open_found(target, wishes);
     if (!opened) {
         target_abandon(target);
     }
@@ -222,13 +199,18 @@ bool target_open(struct target *target, const char *path, bool sync)
 }
 
 bool target_is_fit(const struct target *target, const struct qcow2_image *image,
-                   const char *image_path)
+                   const struct own_files *own)
 {
     uint64_t bytes = qcow2_size(image);
     off_t end;
 
-    if (target->exists && own_files_have(image, image_path, &target->before)) {
-        report(target->path, "is a file of the image itself, which is never overwritten");
+    if (target->where.exists &&
+        !own_files_spare(own, target->path,
+                         target->kind == TARGET_DEVICE ? target->fd : target->where.fd,
+                         &target->where.found)) {
+        return false;
+    }
+    if (!target->where.exists && !output_mode_fits(own, target->path, target->fd)) {
         return false;
     }
     if (target->kind != TARGET_DEVICE) {
@@ -249,7 +231,7 @@ bool target_is_fit(const struct target *target, const struct qcow2_image *image,
 
 void target_confine(const struct target *target)
 {
-    const struct syscalls_commit commit = { .directory_fd = target->directory_fd,
+    const struct syscalls_commit commit = { .directory_fd = target->where.directory_fd,
                                             .names = &target->names,
                                             .file_fd = target->fd };
 
@@ -290,22 +272,17 @@ bool target_allocate(const struct target *target, uint64_t bytes, struct qcow2_e
 static void release(struct target *target)
 {
     signals_unlink(-1, NULL);
-    if (target->directory_fd >= 0) {
-        close(target->directory_fd);
-    }
     if (target->sync_fd >= 0) {
         close(target->sync_fd);
     }
     pinned_destroy(&target->names);
-    free(target->final_path);
-    target->directory_fd = -1;
+    output_path_close(&target->where);
     target->sync_fd = -1;
-    target->final_path = NULL;
 }
 
 static void remove_temporary(const struct target *target)
 {
-    unlinkat(target->directory_fd, target->names.temporary, 0);
+    unlinkat(target->where.directory_fd, target->names.temporary, 0);
 }
 
 void target_abandon(struct target *target)
@@ -318,24 +295,6 @@ void target_abandon(struct target *target)
     }
     target->fd = -1;
     release(target);
-}
-
-/* Owner before mode: changing the owner may clear bits of the mode. Only root can keep a foreign
- * owner; for others the new file is their own, as it is with every program that replaces files. */
-static bool keep_owner_and_mode(const struct target *target)
-{
-    if (!target->exists) {
-        return true;
-    }
-    if (geteuid() == 0 && fchown(target->fd, target->before.st_uid, target->before.st_gid) != 0) {
-        report_errno(target->path, errno, "cannot keep the owner of the file it replaces");
-        return false;
-    }
-    if (fchmod(target->fd, target->before.st_mode & 0777) != 0) {
-        report_errno(target->path, errno, "cannot keep the mode of the file it replaces");
-        return false;
-    }
-    return true;
 }
 
 static bool close_target(struct target *target)
@@ -363,13 +322,14 @@ static bool sync_directory(const struct target *target)
 
 static bool commit_file(struct target *target, bool sync)
 {
-    if (!keep_owner_and_mode(target) || !close_target(target)) {
-        remove_temporary(target);
+    const struct output_path *where = &target->where;
+
+    if (!output_path_holds(where, target->names.temporary, target->fd)) {
+        report(target->path, "the unfinished file was removed or replaced meanwhile");
         return false;
     }
-    if (renameat(target->directory_fd, target->names.temporary, target->directory_fd,
-                 target->names.final) != 0) {
-        report_errno(target->path, errno, "the finished file cannot be given its name");
+    if (!close_target(target) ||
+        !output_path_give(where, target->names.temporary, target->names.final)) {
         remove_temporary(target);
         return false;
     }

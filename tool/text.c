@@ -3,9 +3,10 @@
  * Knows UTF-8; knows nothing of images or options. */
 #include "text.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "hidden.h"
 
 int text_decode(const char *text, uint32_t *code_ret)
 {
@@ -43,14 +44,6 @@ int text_decode(const char *text, uint32_t *code_ret)
     return length;
 }
 
-/* Characters that move the cursor, break the line or reorder what stands beside them. */
-static bool is_treacherous(uint32_t code)
-{
-    return code < 0x20 || (code >= 0x7f && code <= 0x9f) || code == 0x61c ||
-           (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-           (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
-}
-
 static void put_escaped(FILE *stream, uint32_t code)
 {
     switch (code) {
@@ -78,13 +71,51 @@ void text_put(FILE *stream, const char *text)
         if (length == 0) {
             fprintf(stream, "\\x%02x", (unsigned)(unsigned char)*text);
             length = 1;
-        } else if (is_treacherous(code)) {
+        } else if (hidden_character(code)) {
             put_escaped(stream, code);
         } else {
             fwrite(text, 1, (size_t)length, stream);
         }
         text += length;
     }
+}
+
+/* The bytes that a character takes which begins with this one, as far as that can be told. */
+static size_t length_of(unsigned char first)
+{
+    return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+void text_put_json_code(FILE *stream, uint32_t code)
+{
+    if (code > 0xffff) {
+        fprintf(stream, "\\u%04x", (unsigned)(0xd800 + ((code - 0x10000) >> 10)));
+        code = 0xdc00 + ((code - 0x10000) & 0x3ff);
+    }
+    fprintf(stream, "\\u%04x", (unsigned)code);
+}
+
+void text_put_json(FILE *stream, const char *text, size_t count)
+{
+    size_t done = 0;
+    size_t i = 0;
+
+    while (i < count) {
+        unsigned char byte = (unsigned char)text[i];
+        uint32_t code = byte;
+        int length = 1;
+
+        if (byte >= 0x80) {
+            length = length_of(byte) <= count - i ? text_decode(text + i, &code) : 0;
+        }
+        if (code >= 0x7f && length > 0 && hidden_character(code)) {
+            fwrite(text + done, 1, i - done, stream);
+            text_put_json_code(stream, code);
+            done = i + (size_t)length;
+        }
+        i += length > 0 ? (size_t)length : 1;
+    }
+    fwrite(text + done, 1, count - done, stream);
 }
 
 char *text_to_utf8(const char *text)

@@ -24,7 +24,7 @@ def test_digest_equals_that_of_qemu_img(images, tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['plain', 'with space', 'back\\slash', 'line\nend', 'return\rchar',
-                                  '\x1b[m', 'caf\u00e9'])
+                                  '\x1b[m', 'caf\u00e9', '\x9b\u202e\U000e0041'])
 def test_lines_are_those_of_sha256sum(tmp_path, name):
     """Compared with the real one on the raw file, which takes the image's name."""
     image = toolrun.create(tmp_path / 'image', '1M', 'write -P 1 0 3k')

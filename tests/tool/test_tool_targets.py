@@ -9,12 +9,13 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
 
 import toolrun
-from chainrun import PASSPHRASE, encrypted
+from chainrun import PASSPHRASE, encrypted, overlay
 from toolrun import fails_in_one_line, good, qemu_img, run
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
@@ -100,6 +101,71 @@ def test_replaced_file_keeps_its_mode_but_no_set_user_id(image, tmp_path, mode):
     out.chmod(mode)
     good('convert', image, out, preexec_fn=lambda: os.umask(0o777))
     assert stat.S_IMODE(out.stat().st_mode) == mode & 0o777
+
+
+def secret_chain(place, top_mode, base_mode, form):
+    """An encrypted image, or (base_mode) one over an encrypted image, and the words for its key."""
+    base = place / 'base.qcow2'
+    key = encrypted(base, '1M', 'write -P 5 0 512k', form=form)
+    if base_mode is None:
+        base.chmod(top_mode)
+        return base, ['--key-file', key]
+    base.chmod(base_mode)
+    top = overlay(place / 'top.qcow2', 'base.qcow2', size='1M')
+    top.chmod(top_mode)
+    return top, ['--key-file', key]
+
+
+@pytest.mark.parametrize('form', ['luks', 'aes'])
+@pytest.mark.parametrize('image_mode, mask, mode', [(0o600, 0o022, 0o600), (0o640, 0o022, 0o640),
+                                                    (0o640, 0o077, 0o600), (0o644, 0o022, 0o644)])
+def test_new_file_of_an_encrypted_image_is_readable_by_no_more_users(tmp_path, form, image_mode, mask, mode):
+    """Seen: what an image of mode 0600 kept secret was in a file of mode 0644 afterwards."""
+    image, key = secret_chain(tmp_path, image_mode, None, form)
+    good('convert', *key, image, tmp_path / 'out', preexec_fn=lambda: os.umask(mask))
+    assert stat.S_IMODE((tmp_path / 'out').stat().st_mode) == mode
+    assert (tmp_path / 'out').read_bytes() == b'\5' * (512 << 10) + bytes(512 << 10)
+
+
+def test_new_file_of_an_image_over_an_encrypted_one_is_readable_by_no_more_users(tmp_path):
+    top, key = secret_chain(tmp_path, 0o600, 0o600, 'luks')
+    good('convert', *key, top, tmp_path / 'out', preexec_fn=lambda: os.umask(0o022))
+    assert stat.S_IMODE((tmp_path / 'out').stat().st_mode) == 0o600
+
+
+def test_new_file_that_more_users_could_read_than_an_encrypted_layer_is_refused(tmp_path):
+    """The mode is set before it is known which files of the chain are encrypted."""
+    top, key = secret_chain(tmp_path, 0o644, 0o600, 'luks')
+    fails_in_one_line(run('convert', *key, top, tmp_path / 'out', preexec_fn=lambda: os.umask(0o022)),
+                      'out: ', 'layer 1', 'encrypted', 'umask of 077')
+    assert not (tmp_path / 'out').exists() and not unfinished(tmp_path)
+    good('convert', *key, top, tmp_path / 'out', preexec_fn=lambda: os.umask(0o077))
+    assert stat.S_IMODE((tmp_path / 'out').stat().st_mode) == 0o600
+
+
+def test_file_that_an_encrypted_image_replaces_keeps_its_mode(tmp_path):
+    """It is the user who has chosen that."""
+    image, key = secret_chain(tmp_path, 0o600, None, 'luks')
+    (tmp_path / 'out').write_bytes(b'old')
+    (tmp_path / 'out').chmod(0o644)
+    good('convert', *key, image, tmp_path / 'out')
+    assert stat.S_IMODE((tmp_path / 'out').stat().st_mode) == 0o644
+
+
+@ROOT_ONLY
+def test_new_file_of_another_group_gives_it_no_more_than_others_have(tmp_path):
+    image, key = secret_chain(tmp_path, 0o640, None, 'luks')
+    os.chown(image, 0, 4321)
+    good('convert', *key, image, tmp_path / 'out', preexec_fn=lambda: os.umask(0))
+    assert stat.S_IMODE((tmp_path / 'out').stat().st_mode) == 0o600
+
+
+def test_new_file_of_an_image_without_encryption_has_nothing_to_do_with_its_mode(image, tmp_path):
+    own = tmp_path / 'disk.qcow2'
+    shutil.copy(image, own)
+    own.chmod(0o600)
+    good('convert', own, tmp_path / 'out', preexec_fn=lambda: os.umask(0o022))
+    assert stat.S_IMODE((tmp_path / 'out').stat().st_mode) == 0o644
 
 
 @ROOT_ONLY
@@ -352,32 +418,228 @@ def test_backing_file_is_no_target_for_the_state_of_a_machine(chain):
     assert (place / 'middle.qcow2').read_bytes() == contents['middle.qcow2']
 
 
-def test_file_beyond_the_backing_file_is_a_target_once_nothing_says_whose_it_is(chain):
-    """What the backing file names would have to be read from it, and it is not."""
+@pytest.mark.parametrize('name', ['{}', 'soft-{}', 'hard-{}'])
+def test_file_beyond_the_backing_file_is_no_target_even_if_it_is_not_read(chain, name):
+    """Seen: the disk took the place of the image's grandparent."""
     place, contents = chain
-    good('convert', '--no-backing', place / 'top.qcow2', place / 'base.raw')
-    assert (place / 'top.qcow2').read_bytes() == contents['top.qcow2']
+    out = place / name.format('base.raw')
+    fails_in_one_line(run('convert', '--no-backing', place / 'top.qcow2', out), f'{out}: ', 'image itself')
+    with open(out, 'r+b') as file:
+        for words in (['convert', '--no-backing', place / 'top.qcow2', '-'],
+                      ['cat', '--no-backing', '--force', place / 'top.qcow2']):
+            fails_in_one_line(run(*words, stdout=file), 'standard output', 'image itself')
+    qemu_img('snapshot', '-c', 'one', place / 'top.qcow2')
+    with open(out, 'r+b') as file:
+        fails_in_one_line(run('cat', '--snapshot', 'one', '--vm-state', place / 'top.qcow2', stdout=file),
+                          'standard output', 'image itself')
+    assert (place / 'base.raw').read_bytes() == contents['base.raw']
     assert (place / 'middle.qcow2').read_bytes() == contents['middle.qcow2']
 
 
-def test_file_that_cannot_get_its_name_is_removed(tmp_path):
-    """A directory has taken the name meanwhile: while the key was awaited, with the target open."""
+JSON = 'json:{"driver": "raw", "file": {"driver": "file", "filename": "base.raw"}}'
+
+
+@pytest.mark.parametrize('depth', [1, 2])
+@pytest.mark.parametrize('name, form', [('file:base.raw', 'raw'), (JSON, 'raw'), ('../elsewhere/base.raw', 'raw'),
+                                        ('base.raw', 'vmdk'), ('missing.raw', 'raw'), ('fifo', 'raw')])
+def test_file_that_may_belong_to_a_chain_is_no_target(tmp_path, depth, name, form):
+    """Seen: a parent spelled in QEMU's words was replaced by the disk, since no name of a file was found in them."""
+    place = tmp_path / 'place'
+    (tmp_path / 'elsewhere').mkdir()
+    place.mkdir()
+    base = place / 'base.raw'
+    base.write_bytes(b'\3' * 512 * 1024)
+    os.link(base, tmp_path / 'elsewhere' / 'base.raw')
+    os.mkfifo(place / 'fifo')
+    top = overlay(place / 'top.qcow2', name, form=form, size='512k')
+    if depth == 2:
+        top = overlay(place / 'over.qcow2', 'top.qcow2', size='512k')
+    fails_in_one_line(run('convert', '--no-backing', top, base), f'{base}: ', 'file of the image itself')
+    with open(base, 'r+b') as file:
+        for command in (['cat', '--no-backing', top], ['convert', '--no-backing', top, '-']):
+            fails_in_one_line(run(*command, stdout=file), 'standard output: ', 'file of the image itself')
+    assert base.read_bytes() == b'\3' * 512 * 1024
+    # What does not exist, or has no bytes to lose, is no file of a chain.
+    (place / 'empty').touch()
+    good('convert', '--no-backing', top, place / 'new')
+    good('convert', '--no-backing', top, place / 'empty')
+    with open(place / 'redirected', 'wb') as file:
+        good('cat', '--no-backing', top, stdout=file)
+    for out in ('new', 'empty', 'redirected'):
+        assert (place / out).read_bytes() == bytes(512 * 1024)
+
+
+@pytest.mark.parametrize('spelling', ['disk.data', './disk.data', '../{place}/disk.data', 'link', 'hard'])
+def test_data_file_of_a_backing_file_is_no_target_even_if_it_is_not_read(tmp_path, spelling):
+    base = tmp_path / 'base.qcow2'
+    qemu_img('create', '-q', '-f', 'qcow2', '-o', f'data_file={tmp_path}/disk.data', base, '1M')
+    toolrun.qemu_io(base, 'write -P 1 0 64k')
+    top = overlay(overlay(tmp_path / 'middle.qcow2', 'base.qcow2', size='1M').with_name('top.qcow2'),
+                  'middle.qcow2', size='1M')
+    (tmp_path / 'link').symlink_to('disk.data')
+    (tmp_path / 'hard').hardlink_to(tmp_path / 'disk.data')
+    before = (tmp_path / 'disk.data').read_bytes()
+    out = f'{tmp_path}/' + spelling.format(place=tmp_path.name)
+    fails_in_one_line(run('convert', '--no-backing', top, out), 'is a file of the image itself')
+    with open(out, 'r+b') as file:
+        fails_in_one_line(run('cat', '--no-backing', top, stdout=file), 'is a file of the image itself')
+    assert (tmp_path / 'disk.data').read_bytes() == before
+    # And nothing is replaced where it cannot be found.
+    (tmp_path / 'disk.data').rename(tmp_path / 'moved.data')
+    fails_in_one_line(run('convert', '--no-backing', top, tmp_path / 'moved.data'),
+                      'may be a file of the image itself', 'data file of layer 2')
+    assert (tmp_path / 'moved.data').read_bytes() == before
+
+
+def test_device_below_the_image_is_no_target_by_any_node(device, tmp_path):
+    """Two nodes of one device are two files."""
+    before = bytes_of(device)
+    node = tmp_path / 'node'
+    os.mknod(node, stat.S_IFBLK | 0o600, os.stat(device).st_rdev)
+    for backing in (device, node, f'host_device:{device}'):
+        top = overlay(tmp_path / 'top.qcow2', backing, form='raw', size='1M')
+        over = overlay(tmp_path / 'over.qcow2', 'top.qcow2', size='1M')
+        for image in (top, over):
+            for out in (device, node):
+                fails_in_one_line(run('convert', '--no-backing', image, out), f'{out}: ',
+                                  'file of the image itself')
+    assert bytes_of(device) == before
+
+
+@pytest.fixture(scope='module')
+def locked(tmp_path_factory):
+    path = tmp_path_factory.mktemp('locked') / 'secret.qcow2'
+    encrypted(path, '1M', 'write -P 5 0 512k')
+    return path
+
+
+@pytest.fixture
+def waiting(locked, tmp_path):
+    """A conversion that has opened its target and waits for a key, a change made meanwhile, and the key."""
     secret = tmp_path / 'secret.qcow2'
-    encrypted(secret, '1M', 'write -P 5 0 512k')
-    os.mkfifo(tmp_path / 'key')
+    shutil.copy(locked, secret)
+    fifo = tmp_path / 'key'
+    os.mkfifo(fifo)
     place = tmp_path / 'place'
     place.mkdir()
-    process = start('convert', '--key-file', tmp_path / 'key', secret, place / 'out')
+
+    def convert(change, link=False, leaves=False):
+        out = place / 'out'
+        if link:
+            out = tmp_path / 'link'
+            out.symlink_to(place / 'out')
+        process = start('convert', '--key-file', fifo, secret, out)
+        try:
+            wait_for(lambda: unfinished(place), process)
+            change(place / 'out')
+            fifo.write_bytes(PASSPHRASE)
+            _, text = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert leaves or not unfinished(place)
+        return process.returncode, text.decode()
+
+    return convert, place, secret
+
+
+def write_new(path):
+    path.write_bytes(b'new')
+
+
+def replace_by_new(path):
+    path.with_name('other').write_bytes(b'new')
+    os.rename(path.with_name('other'), path)
+
+
+@pytest.mark.parametrize('link', [False, True])
+@pytest.mark.parametrize('existed, change', [
+    (False, lambda path: path.mkdir()), (False, write_new),
+    (False, lambda path: path.symlink_to('../secret.qcow2')),
+    (False, lambda path: path.hardlink_to(path.parent.parent / 'other')), (False, os.mkfifo),
+    (True, replace_by_new), (True, lambda path: path.unlink()),
+    (True, lambda path: (path.unlink(), path.symlink_to('../secret.qcow2'))),
+    (True, lambda path: (path.unlink(), path.mkdir()))])
+def test_name_that_something_else_has_taken_meanwhile_is_left_alone(waiting, existed, change, link):
+    """Seen: what stood there at the end was replaced, whatever it was by then."""
+    convert, place, secret = waiting
+    (place.parent / 'other').write_bytes(b'other')
+    if existed:
+        (place / 'out').write_bytes(b'old')
+    before = secret.read_bytes()
+    seen = []
+
+    def change_and_look(path):
+        change(path)
+        seen.append([(name, os.lstat(path.parent / name).st_ino)
+                     for name in os.listdir(path.parent) if not name.endswith('.part')])
+
+    code, text = convert(change_and_look, link)
+    assert code == 1 and text.count('\n') == 1
+    assert 'out: the finished file cannot be given its name: ' in text.replace('link:', 'out:')
+    assert [(name, os.lstat(place / name).st_ino) for name in os.listdir(place)] == seen[0]
+    assert secret.read_bytes() == before and (place.parent / 'other').read_bytes() == b'other'
+
+
+@pytest.mark.parametrize('change', [write_new, lambda path: path.symlink_to('../secret.qcow2'),
+                                    lambda path: path.hardlink_to(path.parent.parent / 'secret.qcow2'),
+                                    lambda path: None])
+def test_file_that_took_the_hidden_name_is_not_taken_for_the_disk(waiting, change):
+    """Seen: it was given the name of the output, and the exit status was 0."""
+    convert, place, secret = waiting
+    before = secret.read_bytes()
+
+    def replace(path):
+        hidden = path.with_name(unfinished(path.parent)[0])
+        hidden.unlink()
+        change(hidden)
+
+    code, text = convert(replace, leaves=True)
+    assert code == 1 and 'the unfinished file was removed or replaced meanwhile' in text
+    assert 'out' not in os.listdir(place) and secret.read_bytes() == before
+
+
+def test_file_whose_bytes_change_meanwhile_is_still_the_one_to_be_replaced(waiting):
+    convert, place, _ = waiting
+    (place / 'out').write_bytes(b'old')
+    assert convert(lambda path: path.write_bytes(b'older')) == (0, '')
+    assert (place / 'out').read_bytes() == b'\5' * (512 << 10) + bytes(512 << 10)
+
+
+TOGGLE = """
+import os
+while True:
     try:
-        wait_for(lambda: unfinished(place), process)
-        (place / 'out').mkdir()
-        (tmp_path / 'key').write_bytes(PASSPHRASE)
-        _, text = process.communicate(timeout=60)
+        os.symlink('disk.qcow2', 'out')
+        os.unlink('out')
+    except OSError:  # an output has appeared there
+        os.unlink('out')
+"""
+
+
+def test_output_that_turns_into_a_link_to_the_image_never_replaces_it(image, tmp_path):
+    """Seen: OUT was looked at by its name, and resolved afterwards. While a neighbour made and removed a link there,
+    the image became the raw disk."""
+    own, out = tmp_path / 'disk.qcow2', tmp_path / 'out'
+    shutil.copy(image, own)
+    before = own.read_bytes()
+    toggle = subprocess.Popen([sys.executable, '-c', TOGGLE], cwd=tmp_path)
+    try:
+        codes = {run('convert', own, out).returncode for _ in range(200)}
     finally:
-        process.kill()
-    assert process.returncode == 1
-    assert re.search(rb'out: the finished file cannot be given its name: .*\n', text), text
-    assert os.listdir(place) == ['out']
+        toggle.kill()
+        toggle.wait()
+    assert own.read_bytes() == before and codes <= {0, 1} and not unfinished(tmp_path)
+
+
+def test_file_without_a_name_is_no_target(image, tmp_path):
+    """A link of /proc to a file that was removed has a text that is no name of it."""
+    with open(tmp_path / 'gone', 'w+b') as file:
+        (tmp_path / 'gone').unlink()
+        file.write(b'old')
+        file.flush()
+        out = f'/proc/self/fd/{file.fileno()}'
+        fails_in_one_line(run('convert', image, out, pass_fds=[file.fileno()]), f'{out}: ')
+        assert os.pread(file.fileno(), 10, 0) == b'old' and os.listdir(tmp_path) == []
 
 
 def test_data_file_is_never_a_target(tmp_path):

@@ -4,8 +4,12 @@ images, output that cannot be written; and manual and completions that know ever
 
 import json
 import os
+import pty
 import re
+import select
+import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -104,6 +108,63 @@ def test_bash_completion(words, expected):
               'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _qcow2; echo "${COMPREPLY[@]}"'
     offered = subprocess.run(['bash', '-c', program], stdout=subprocess.PIPE, check=True)
     assert offered.stdout.decode().split() == expected.split()
+
+
+def programs_run(tmp_path, shell, typed):
+    """Completes what is typed at a prompt of an interactive shell, in a directory with programs of a stranger, which
+    a PATH with relative entries finds first. The names of those that ran."""
+    for name in ('qcow2', 'cut', 'command', 'string'):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} >>{tmp_path}/ran\n')
+        (tmp_path / name).chmod(0o755)
+    environment = {'PATH': f'.::{os.environ["PATH"]}', 'HOME': str(tmp_path), 'TERM': 'dumb',
+                   'XDG_CONFIG_HOME': str(tmp_path)}
+    master, slave = pty.openpty()
+    with subprocess.Popen(shell, cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave,
+                          start_new_session=True) as process:
+        os.close(slave)
+        output = b''
+        for text, answer in ((f'source {COMPLETION[shell[0]]}; echo re""ady\n', b'ready\r'),
+                             (f'{typed}\t\t', b'backing-file'), ('\x03', b''), ('\x15exit\n', None)):
+            os.write(master, text.encode())
+            end = time.monotonic() + 20
+            while answer is not None and answer not in output and time.monotonic() < end:
+                output += read_some(master)
+        while process.poll() is None and read_some(master):
+            pass
+        process.kill()
+    os.close(master)
+    assert b'backing-file' in output, output
+    return (tmp_path / 'ran').read_text() if (tmp_path / 'ran').exists() else ''
+
+
+def read_some(terminal):
+    try:
+        return os.read(terminal, 65536) if select.select([terminal], [], [], 1)[0] else b''
+    except OSError:  # the other end is closed
+        return b''
+
+
+COMPLETION = {'bash': ROOT / 'completions' / 'qcow2.bash', 'fish': ROOT / 'completions' / 'qcow2.fish'}
+
+
+@pytest.mark.parametrize('typed', ['./qcow2 vet --deny ', 'qcow2 vet --deny ', './qcow2 vet --ignore b'])
+@pytest.mark.parametrize('shell', [('bash', '--norc', '--noprofile', '-i'), ('fish', '--no-config', '-i')])
+def test_completion_runs_no_program(tmp_path, shell, typed):
+    """Seen: a tabulator after ./qcow2 in the directory of a stranger ran his program."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f'no {shell[0]}')
+    assert programs_run(tmp_path, shell, typed) == ''
+
+
+@pytest.mark.parametrize('name', ['_qcow2', 'qcow2.bash', 'qcow2.fish'])
+def test_completion_has_all_rules_and_no_command_to_get_them(name):
+    """The shells that are not installed here run none either."""
+    text = re.sub(r'\\\n', ' ', (ROOT / 'completions' / name).read_text())
+    words = re.search(r'(?:rules=\(|rules="|set -l rules)\s*(all\b[a-z0-9\s-]*?)(?:[")]|\nset )', text).group(1)
+    listed = good('vet', '--list-rules').stdout.decode().splitlines()
+    assert words.split() == ['all', *(line.split()[0] for line in listed)]
+    code = '\n'.join(line for line in text.splitlines() if not line.startswith('#')).replace('< <(compgen ', '')
+    assert not re.search(r'\$\((?!\()|`|<\(|_call_program|\beval\b|COMP_WORDS\[0\]|\(command ', code)
 
 
 @pytest.mark.parametrize('typed, meant', [('infp', 'info'), ('mpa', 'map'), ('convret', 'convert'),

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* output_path.h - what the path of an output leads to: looked at once, and checked again before it is
+ * replaced. */
+#ifndef TOOL_OUTPUT_PATH_H
+#define TOOL_OUTPUT_PATH_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+struct output_path {
+    const char *path; /* as the user named it, for messages */
+    bool exists;
+    struct stat found; /* what exists, behind all symbolic links */
+    int fd; /* the same as an O_PATH descriptor; -1: nothing exists, or there is no O_PATH */
+    /* Of a regular file, or of one that does not exist: */
+    int directory_fd; /* the directory that has it, or will */
+    char *name;       /* its name in there, which is no symbolic link; owned */
+};
+
+/* Resolves `path`, symbolic links at its end included, also one whose target does not exist. Nothing is
+ * opened for reading or writing. False after a report; output_path_close either way. */
+bool output_path_find(struct output_path *where, const char *path);
+
+/* Opens what was found, and nothing else: for devices and pipes. -1 with errno; ESTALE: the path leads to
+ * something else now. */
+int output_path_open(const struct output_path *where, int flags);
+
+/* May what was found be written to? 0, or an errno value. */
+int output_path_access(const struct output_path *where);
+
+/* Does the directory have the open file `fd` under `name`? */
+bool output_path_holds(const struct output_path *where, const char *name, int fd);
+
+/* Renames the file `from` of the directory to `to`, which has the text of where->name. False, with a
+ * report, if something else has that name by now than when the path was found; that stays. */
+bool output_path_give(const struct output_path *where, const char *from, const char *to);
+
+void output_path_close(struct output_path *where);
+
+#endif
