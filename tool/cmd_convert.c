@@ -20,6 +20,7 @@
 #include "own_files.h"
 #include "progress.h"
 #include "report.h"
+#include "sandbox.h"
 #include "signals.h"
 #include "size.h"
 #include "snapshot_words.h"
@@ -188,6 +189,7 @@ static int to_standard_output(struct convert *convert)
     struct stat info;
     bool copied;
 
+    sandbox_allow_output(STDOUT_FILENO);
     convert->image = open_wanted(convert);
     if (convert->image == NULL) {
         return EXIT_FAILURE;

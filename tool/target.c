@@ -132,6 +132,24 @@ static int open_temporary(struct target *target)
     return failed;
 }
 
+/* Owner before mode: changing the owner may clear bits of the mode. Only root can keep a foreign
+ * owner; for others the new file is their own, as it is with every program that replaces files. */
+static bool keep_owner_and_mode(const struct target *target)
+{
+    if (!target->exists) {
+        return true;
+    }
+    if (geteuid() == 0 && fchown(target->fd, target->before.st_uid, target->before.st_gid) != 0) {
+        report_errno(target->path, errno, "cannot keep the owner of the file it replaces");
+        return false;
+    }
+    if (fchmod(target->fd, target->before.st_mode & 0777) != 0) {
+        report_errno(target->path, errno, "cannot keep the mode of the file it replaces");
+        return false;
+    }
+    return true;
+}
+
 static bool open_file(struct target *target, bool sync)
 {
     int failed;
@@ -150,7 +168,8 @@ static bool open_file(struct target *target, bool sync)
     if (failed != 0) {
         report_errno(target->path, failed, "cannot create a file in its directory");
     }
-    return failed == 0;
+    /* Now: the sandbox lets nobody change a mode or an owner. */
+    return failed == 0 && keep_owner_and_mode(target);
 }
 
 static bool open_device(struct target *target)
@@ -250,9 +269,9 @@ bool target_is_fit(const struct target *target, const struct qcow2_image *image,
 void target_confine(const struct target *target)
 {
     const struct syscalls_commit commit = { .directory_fd = target->directory_fd,
-                                            .names = &target->names,
-                                            .file_fd = target->fd };
+                                            .names = &target->names };
 
+    sandbox_allow_output(target->fd);
     if (target->kind == TARGET_FILE) {
         sandbox_allow_commit(&commit);
     }
@@ -320,24 +339,6 @@ void target_abandon(struct target *target)
     release(target);
 }
 
-/* Owner before mode: changing the owner may clear bits of the mode. Only root can keep a foreign
- * owner; for others the new file is their own, as it is with every program that replaces files. */
-static bool keep_owner_and_mode(const struct target *target)
-{
-    if (!target->exists) {
-        return true;
-    }
-    if (geteuid() == 0 && fchown(target->fd, target->before.st_uid, target->before.st_gid) != 0) {
-        report_errno(target->path, errno, "cannot keep the owner of the file it replaces");
-        return false;
-    }
-    if (fchmod(target->fd, target->before.st_mode & 0777) != 0) {
-        report_errno(target->path, errno, "cannot keep the mode of the file it replaces");
-        return false;
-    }
-    return true;
-}
-
 static bool close_target(struct target *target)
 {
     int fd = target->fd;
@@ -363,7 +364,7 @@ static bool sync_directory(const struct target *target)
 
 static bool commit_file(struct target *target, bool sync)
 {
-    if (!keep_owner_and_mode(target) || !close_target(target)) {
+    if (!close_target(target)) {
         remove_temporary(target);
         return false;
     }
