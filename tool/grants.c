@@ -26,7 +26,7 @@ void layer_files_add(struct layer_files *files, int depth, const struct qcow2_so
     while (files->count <= (unsigned)depth) {
         files->fds[files->count++] = -1;
     }
-    files->fds[depth] = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    files->fds[depth] = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, SANDBOX_FIRST_DUPLICATE) : -1;
 }
 
 void layer_files_close(struct layer_files *files)

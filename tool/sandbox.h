@@ -7,6 +7,9 @@
 
 #include "syscalls.h"
 
+/* F_DUPFD_CLOEXEC is allowed from this number on alone, and only while images are opened. */
+#define SANDBOX_FIRST_DUPLICATE SYSCALLS_FIRST_DUPLICATE
+
 enum sandbox_mode {
     SANDBOX_AUTO,   /* as far as the system allows */
     SANDBOX_OFF,    /* not at all */

@@ -180,8 +180,10 @@ static void allow_fcntls(struct filter *filter, bool duplicates)
         ALLOW_IF(filter, SCMP_SYS(fcntl64), filter_number(1, fcntls[i]));
     }
     if (duplicates) {
-        ALLOW_IF(filter, SCMP_SYS(fcntl), filter_number(1, F_DUPFD_CLOEXEC));
-        ALLOW_IF(filter, SCMP_SYS(fcntl64), filter_number(1, F_DUPFD_CLOEXEC));
+        ALLOW_IF(filter, SCMP_SYS(fcntl), filter_number(1, F_DUPFD_CLOEXEC),
+                 filter_number(2, SYSCALLS_FIRST_DUPLICATE));
+        ALLOW_IF(filter, SCMP_SYS(fcntl64), filter_number(1, F_DUPFD_CLOEXEC),
+                 filter_number(2, SYSCALLS_FIRST_DUPLICATE));
     }
 }
 

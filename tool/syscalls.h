@@ -7,6 +7,10 @@
 
 #include "pinned.h"
 
+/* Descriptors are duplicated to this number or above: what stands at standard input cannot be put in the
+ * place of standard output. */
+enum { SYSCALLS_FIRST_DUPLICATE = 3 };
+
 /* What finishing a conversion to a file takes, beside writing to it. */
 struct syscalls_commit {
     int directory_fd; /* where both names are */
@@ -22,7 +26,8 @@ struct syscalls_needs {
 
 /* From here on this thread and those it starts make no system call but those of reading files, writing
  * to standard output, standard error and the descriptors of `needs`, memory, threads and time, and those
- * of the commit. Files are opened for reading only. With an output no descriptor is duplicated. Calls that
+ * of the commit. Files are opened for reading only. With an output no descriptor is duplicated, else by F_DUPFD_CLOEXEC with
+ * SYSCALLS_FIRST_DUPLICATE alone. Calls that
  * only an attack would make raise SIGSYS, all others fail with ENOSYS. False: not built in, or the kernel
  * refuses. */
 bool syscalls_restrict(const struct syscalls_needs *needs);

@@ -38,7 +38,7 @@ static long gathered_at_2(int fd)
     char byte = 'x';
     struct iovec vector = { &byte, 1 };
 
-    return pwritev2(fd, &vector, 1, 0, 0);
+    return syscall(SYS_pwritev2, fd, &vector, 1, 0, 0, 0); /* newer than some libc */
 }
 
 static long copied(int fd)
@@ -115,6 +115,13 @@ static long mode_changed_instead(enum way way)
     return put(place.image, way) < 0 ? -1 : fchmod(place.output, 06777);
 }
 
+/* Standard error is written to; so would be what is put in its place. */
+static long put_at_standard_error(int fd, int from)
+{
+    close(STDERR_FILENO);
+    return fcntl(fd, F_DUPFD_CLOEXEC, from) == STDERR_FILENO ? 0 : -1;
+}
+
 /* What is opened at the number of the output. */
 static long cut_what_is_opened(int flags)
 {
@@ -166,6 +173,8 @@ static long flock_all(void)
     X(changing_the_mode_of_the_image_after_dupfd_cloexec, mode_changed_instead(BY_DUPFD_CLOEXEC))  \
     X(a_new_descriptor, dup(place.output))                                                         \
     X(a_new_descriptor_by_fcntl, fcntl(place.output, F_DUPFD_CLOEXEC, 0))                          \
+    X(the_stray_at_standard_error, put_at_standard_error(place.stray, 0))                          \
+    X(the_stray_at_standard_error_itself, put_at_standard_error(place.stray, STDERR_FILENO))       \
     X(changing_flags, fcntl(place.stray, F_SETFL, 0))                                              \
     X(owning_a_descriptor, fcntl(place.output, F_SETOWN, getppid()))                               \
     X(leasing, fcntl(place.stray, F_SETLEASE, F_UNLCK))                                            \

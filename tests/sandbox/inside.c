@@ -26,7 +26,13 @@ struct place place = { .directory = AT_FDCWD, .output = -1, .image = -1, .stray 
 
 static const struct attempt *const tables[] = { attempts_on_files, attempts_on_descriptors,
                                                 attempts_on_memory, attempts_on_others };
-static ssize_t (*next_pread)(int, void *, size_t, off64_t);
+/* As libc calls it where files have 64 bits. */
+#ifdef __GLIBC__
+#define PREAD "pread64"
+#else
+#define PREAD "pread"
+#endif
+static ssize_t (*next_pread)(int, void *, size_t, off_t);
 static const char *wanted;
 static int wanted_at;
 static atomic_int reads;
@@ -36,7 +42,7 @@ __attribute__((constructor)) static void prepare(void)
     const char *at = getenv("QCOW2_TEST_READ");
     const char *stray = getenv("QCOW2_TEST_STRAY");
 
-    next_pread = (ssize_t(*)(int, void *, size_t, off64_t))dlsym(RTLD_NEXT, "pread64");
+    next_pread = (ssize_t(*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, PREAD);
     wanted = getenv("QCOW2_TEST_ATTEMPT");
     wanted_at = at != NULL ? (int)strtol(at, NULL, 10) : 1;
     place.stray = stray != NULL ? (int)strtol(stray, NULL, 10) : 0;
@@ -101,7 +107,7 @@ static void make_attempt(void)
 }
 
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc has its own */
-ssize_t pread64(int fd, void *buf, size_t count, off64_t offset)
+ssize_t pread(int fd, void *buf, size_t count, off_t offset)
 {
     if (wanted != NULL && atomic_fetch_add(&reads, 1) + 1 == wanted_at) {
         make_attempt();
