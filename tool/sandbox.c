@@ -138,12 +138,17 @@ static void restrict_syscalls(void)
                                           .terminal_fd = sandbox.terminal_fd };
     struct sigaction action;
     struct sigaction before;
+    sigset_t raised;
 
     memset(&action, 0, sizeof action);
     action.sa_sigaction = stop;
     action.sa_flags = SA_SIGINFO;
     sigfillset(&action.sa_mask);
     sigaction(SIGSYS, &action, &before);
+    /* Where the parent held it back, the kernel would end the program past the handler. */
+    sigemptyset(&raised);
+    sigaddset(&raised, SIGSYS);
+    sigprocmask(SIG_UNBLOCK, &raised, NULL);
     sandbox.syscalls = syscalls_restrict(&needs);
     if (!sandbox.syscalls) {
         sigaction(SIGSYS, &before, NULL);

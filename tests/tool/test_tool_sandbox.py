@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -220,13 +221,13 @@ def test_each_half_holds_alone(sandbox, tmp_path, name):
     assert attempt(tmp_path, 'calls', name) == (DONE if name == 'reading_outside' else NO_SUCH_CALL)
 
 
-def attempt_within(place, words, name, read, stray):
+def attempt_within(place, words, name, read, stray, **options):
     """What comes of it in the middle of the tool, with "file" open at a standard descriptor as `<>` does."""
     before = state(place)
     with open(place / 'file', 'r+b') as file:
         streams = {'stdin': subprocess.DEVNULL, 'stderr': subprocess.PIPE}
         streams['stdin' if stray == 0 else 'stderr'] = file
-        result = run(*words, cwd=place, **streams,
+        result = run(*words, cwd=place, **streams, **options,
                      env={**os.environ, 'LD_PRELOAD': INSIDE, 'QCOW2_TEST_ATTEMPT': name,
                           'QCOW2_TEST_READ': str(read), 'QCOW2_TEST_STRAY': str(stray)})
     files = sorted(entry[0] for entry in before[1:])
@@ -269,6 +270,20 @@ def test_nothing_else_is_done_from_within_the_tool(listed, images, tmp_path, wor
         assert outcome != DONE, name
         if name in STOPS:
             assert outcome == STOPPED, name
+
+
+@pytest.mark.parametrize('threads', ['1', '4'])
+@pytest.mark.parametrize('held_back', [(), (signal.SIGSYS,)])
+@pytest.mark.parametrize('read', [1, 7])
+def test_attempt_that_is_stopped_leaves_no_unfinished_file(sandbox, images, tmp_path, threads, held_back,
+                                                           read):
+    """Seen: in a thread of a copy, or where the parent held the signal back, the kernel ended the program at
+    once, without a word, and the file was left."""
+    fresh(tmp_path)
+    shutil.copyfile(images['v3'], tmp_path / 'image')
+    words = ['convert', '-m', threads, 'image', 'out']
+    assert attempt_within(tmp_path, words, 'a_socket', read, 0, preexec_fn=lambda: signal.pthread_sigmask(
+        signal.SIG_BLOCK, held_back)) == STOPPED
 
 
 # The calls of x86-64 that are made whatever their arguments are.
