@@ -168,7 +168,8 @@ PERHAPS = [*'''
     other_mounts faults_of_our_own changing_a_mode_by_fchmodat2 unprotecting_names_by_key
     asking_for_a_handle a_signal_by_descriptor linking_a_descriptor memory_of_another
     memory_to_another tracing sharing_extents_with_the_stray sharing_all_with_the_stray
-    changing_the_mode_of_the_directory creating_as_x32 asking_who_we_are_as_x32'''.split()]
+    changing_the_mode_of_the_directory creating_as_x32 asking_who_we_are_as_x32 writing_by_open
+    creating_by_open creating_by_creat creating_by_mknod emptying_by_open'''.split()]
 MACHINES = [name for name in STOPS if name.endswith(('i386', 'x32'))]
 
 
