@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,13 @@
 #endif
 
 enum { FILE_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
+
+/* A directory on the way is searched, not read: openat2 needs no permission to list it either. */
+#ifdef O_PATH
+enum { WAY_FLAGS = O_PATH | O_DIRECTORY | O_CLOEXEC };
+#else
+enum { WAY_FLAGS = FILE_FLAGS | O_DIRECTORY };
+#endif
 
 /* How often an answer of "again" is believed: somebody who renames directories all the time could give it
  * for ever. */
@@ -124,6 +132,7 @@ static int only_directory(int fd)
 /* One component: a descriptor if it was the last one and a file, GO_ON to go on, or an errno. */
 static int step(struct walk *walk, const char *name)
 {
+    const bool last = walk->rest[strspn(walk->rest, "/")] == '\0';
     struct stat st;
     int fd;
 
@@ -138,7 +147,7 @@ static int step(struct walk *walk, const char *name)
         return GO_ON;
     }
     /* Never through a link, so what is opened is in the directory that we hold. */
-    fd = openat(here(walk), name, FILE_FLAGS | O_NOFOLLOW);
+    fd = openat(here(walk), name, (last ? FILE_FLAGS : WAY_FLAGS) | O_NOFOLLOW);
     if (fd < 0) {
         int failed = errno;
 
@@ -153,7 +162,7 @@ static int step(struct walk *walk, const char *name)
     if (walk->rest[0] == '/') {
         fd = only_directory(fd);
     }
-    if (fd < 0 || walk->rest[strspn(walk->rest, "/")] == '\0') {
+    if (fd < 0 || last) {
         return fd;
     }
     if (walk->depth == MAX_DEPTH) {

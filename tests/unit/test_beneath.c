@@ -322,6 +322,31 @@ static void a_link_that_vanishes_under_the_walk_is_not_followed(void **state)
     opens(q2_walk_beneath, place, "in", "inner");
 }
 
+static void a_directory_that_may_not_be_listed_is_walked_through(void **state)
+{
+    const struct place *place = *state;
+    const uid_t user = geteuid();
+    int by_kernel, by_walk, listed;
+
+    assert_int_equal(fchmod(place->top, 0711), 0);
+    assert_int_equal(fchmodat(place->top, "inner", 0111, 0), 0);
+    assert_int_equal(chmod(place->root, 0711), 0);
+    if (user == 0) {
+        assert_int_equal(seteuid(65534), 0);
+    }
+    listed = openat(place->top, "inner", O_RDONLY | O_DIRECTORY);
+    by_kernel = q2_open_beneath(place->top, "inner/file");
+    by_walk = q2_walk_beneath(place->top, "inner/file");
+    if (user == 0) {
+        assert_int_equal(seteuid(0), 0);
+    }
+    assert_int_equal(fchmodat(place->top, "inner", 0700, 0), 0);
+    assert_true(listed < 0);
+    assert_true(by_kernel >= 0 && by_walk >= 0);
+    assert_int_equal(close(by_kernel), 0);
+    assert_int_equal(close(by_walk), 0);
+}
+
 static void the_directory_itself_is_no_file_to_the_walk(void **state)
 {
     static const char *const paths[] = { "", ".", "./", "inner/..", "dir/.." };
@@ -380,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_race_that_is_lost_again_and_again_is_given_up_and_walked_round),
         cmocka_unit_test(a_kernel_that_does_not_know_the_call_costs_nothing_but_time),
         cmocka_unit_test(a_link_that_vanishes_under_the_walk_is_not_followed),
+        cmocka_unit_test(a_directory_that_may_not_be_listed_is_walked_through),
         cmocka_unit_test(the_directory_itself_is_no_file_to_the_walk),
         cmocka_unit_test(the_walk_has_an_end_in_length_and_in_depth),
     };
