@@ -266,8 +266,12 @@ static void allow_commit(struct filter *filter, const struct syscalls_commit *co
              filter_number(2, 0));
     ALLOW_IF(filter, SCMP_SYS(renameat), filter_number(0, directory), filter_address(1, temporary),
              filter_number(2, directory), filter_address(3, final));
-    ALLOW_IF(filter, SCMP_SYS(renameat2), filter_number(0, directory), filter_address(1, temporary),
-             filter_number(2, directory), filter_address(3, final), filter_number(4, 0));
+    /* Also where nothing has the name, but never in exchange for what has it. */
+    for (int flags = 0; flags <= (int)RENAME_NOREPLACE; flags++) {
+        ALLOW_IF(filter, SCMP_SYS(renameat2), filter_number(0, directory),
+                 filter_address(1, temporary), filter_number(2, directory),
+                 filter_address(3, final), filter_number(4, flags));
+    }
 }
 
 bool syscalls_restrict(const struct syscalls_needs *needs)

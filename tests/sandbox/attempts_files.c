@@ -118,6 +118,13 @@ static long rename_elsewhere(void)
     return renameat(place.directory, place.names.temporary, place.directory, place.names.final);
 }
 
+/* By the flags of renameat2: 1 replaces nothing, 2 exchanges both. */
+static long renamed(unsigned flags)
+{
+    return syscall(SYS_renameat2, place.directory, place.names.temporary, place.directory,
+                   place.names.final, flags);
+}
+
 #define RDONLY_CREAT (O_RDONLY | O_CREAT)
 #define TMPFILE      (O_WRONLY | O_TMPFILE)
 
@@ -183,6 +190,8 @@ static long rename_elsewhere(void)
     X(changing_attributes_by_number, empty_path_xattr())                                           \
     X(asking_for_a_handle, handle())                                                               \
     X(going_elsewhere, chdir("/"))                                                                 \
+    X(exchanging_files, renamed(2))                                                                \
+    X(finishing_where_nothing_is, renamed(1))                                                      \
     X(finishing,                                                                                   \
       renameat(place.directory, place.names.temporary, place.directory, place.names.final))        \
     X(giving_up, unlinkat(place.directory, place.names.temporary, 0))
