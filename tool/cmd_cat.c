@@ -10,6 +10,7 @@
 #include "out.h"
 #include "own_files.h"
 #include "report.h"
+#include "sandbox.h"
 #include "stats.h"
 #include "stream.h"
 
@@ -101,6 +102,7 @@ static int run(struct args *args)
     if (flags != 0 && args->common.snapshot == NULL) {
         return args_wrong(args, "'--vm-state' needs '--snapshot', to say of which one");
     }
+    sandbox_allow_output(STDOUT_FILENO);
     image = own_files_open(&own, args->operands[0], &args->common, flags, NULL);
     if (image == NULL) {
         own_files_close(&own);

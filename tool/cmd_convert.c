@@ -19,6 +19,7 @@
 #include "own_files.h"
 #include "progress.h"
 #include "report.h"
+#include "sandbox.h"
 #include "signals.h"
 #include "size.h"
 #include "snapshot_words.h"
@@ -187,6 +188,7 @@ static int to_standard_output(struct convert *convert)
     struct stat info;
     bool copied;
 
+    sandbox_allow_output(STDOUT_FILENO);
     if (!open_wanted(convert, NULL)) {
         return EXIT_FAILURE;
     }

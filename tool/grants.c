@@ -30,7 +30,7 @@ void layer_files_add(struct layer_files *files, int depth, const struct qcow2_so
         files->fds[files->count++] = -1;
     }
     if (fd >= 0) {
-        files->fds[depth] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        files->fds[depth] = fcntl(fd, F_DUPFD_CLOEXEC, SANDBOX_FIRST_DUPLICATE);
     }
     if (fd >= 0 && fstat(fd, &info) == 0) {
         files->modes[depth] = info.st_mode;

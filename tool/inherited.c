@@ -3,13 +3,17 @@
  * Knows descriptors and how arguments name them; must not know any option.
  *
  * No sandbox takes an open descriptor away. One that a careless parent leaves open for writing would be a
- * file that an image, once it had got hold of this program, could write to. */
+ * file that an image, once it had got hold of this program, could write to. The same holds for a file that
+ * is open for writing where it need only be read, as after `<>` of the shell. */
 #include "inherited.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -127,10 +131,55 @@ static void close_each(const struct words *arguments)
     }
 }
 
+#if defined(__linux__)
+/* A file or device that is open for writing behind a descriptor which is only read: it is opened anew for
+ * reading, where it stands, or else so that it can only be named. Not what a pipe or a terminal is. */
+static void make_unwritable(int fd)
+{
+    char path[64];
+    struct stat info;
+    int flags = fcntl(fd, F_GETFL);
+    int fresh;
+
+    if (flags < 0 || (flags & O_PATH) != 0 || (flags & (O_WRONLY | O_RDWR)) == 0 ||
+        fstat(fd, &info) != 0 || (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode))) {
+        return;
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    fresh = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fresh < 0) {
+        fresh = open(path, O_PATH | O_CLOEXEC);
+    }
+    if (fresh < 0) {
+        return;
+    }
+    (void)lseek(fresh, lseek(fd, 0, SEEK_CUR), SEEK_SET);
+    (void)dup2(fresh, fd);
+    close(fresh);
+}
+
+/* Standard input, and what arguments name, are never written through the descriptor. */
+static void make_all_unwritable(const struct words *arguments)
+{
+    int named = FIRST - 1;
+
+    make_unwritable(STDIN_FILENO);
+    while ((named = next_named(arguments, named + 1)) >= 0) {
+        make_unwritable(named);
+    }
+}
+#else
+static void make_all_unwritable(const struct words *arguments)
+{
+    (void)arguments;
+}
+#endif
+
 void inherited_close(int argc, char **argv)
 {
     const struct words arguments = { argc, argv };
 
+    make_all_unwritable(&arguments);
     if (!close_ranges(&arguments) && !close_listed(&arguments)) {
         close_each(&arguments);
     }

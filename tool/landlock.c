@@ -43,6 +43,7 @@ bool landlock_begin(struct landlock *landlock)
 
     landlock->fd = -1;
     landlock->version = (int)version;
+    landlock->failure = 0;
     if (version < 1) {
         return false;
     }
@@ -60,13 +61,27 @@ bool landlock_begin(struct landlock *landlock)
     return landlock->fd >= 0;
 }
 
-static void allow(const struct landlock *landlock, int fd, uint64_t rights)
+/* A rule that cannot be made leaves more forbidden: perhaps even to finish a file, or to remove it. */
+static void allow(struct landlock *landlock, int fd, uint64_t rights)
 {
     struct landlock_path_beneath_attr rule = { .allowed_access = rights, .parent_fd = fd };
 
-    /* A rule that cannot be made, as for files that have no place in a file system, only leaves
-     * more forbidden. */
-    (void)syscall(SYS_landlock_add_rule, landlock->fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+    if (syscall(SYS_landlock_add_rule, landlock->fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0 &&
+        landlock->failure == 0) {
+        landlock->failure = errno;
+    }
+}
+
+/* The same where it does not matter if `fd` has been closed since (EBADF), or is a file that has no place
+ * in a file system, such as a pipe (EBADFD): Landlock lets those be opened without a rule. */
+static void allow_reading(struct landlock *landlock, int fd, uint64_t rights)
+{
+    const int failure = landlock->failure;
+
+    allow(landlock, fd, rights);
+    if (landlock->failure == EBADF || landlock->failure == EBADFD) {
+        landlock->failure = failure;
+    }
 }
 
 void landlock_allow_reading_fd(struct landlock *landlock, int fd)
@@ -74,9 +89,10 @@ void landlock_allow_reading_fd(struct landlock *landlock, int fd)
     struct stat info;
 
     if (landlock->fd >= 0 && fstat(fd, &info) == 0) {
-        allow(landlock, fd,
-              S_ISDIR(info.st_mode) ? LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR
-                                    : LANDLOCK_ACCESS_FS_READ_FILE);
+        allow_reading(landlock, fd,
+                      S_ISDIR(info.st_mode)
+                          ? LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR
+                          : LANDLOCK_ACCESS_FS_READ_FILE);
     }
 }
 
@@ -93,7 +109,7 @@ void landlock_allow_reading(struct landlock *landlock, const char *path)
 void landlock_allow_reopening(struct landlock *landlock, int fd)
 {
     if (landlock->fd >= 0) {
-        allow(landlock, fd, LANDLOCK_ACCESS_FS_READ_FILE);
+        allow_reading(landlock, fd, LANDLOCK_ACCESS_FS_READ_FILE);
     }
 }
 
@@ -106,7 +122,8 @@ void landlock_allow_renaming(struct landlock *landlock, int directory_fd)
 
 bool landlock_enforce(struct landlock *landlock)
 {
-    bool done = landlock->fd >= 0 && syscall(SYS_landlock_restrict_self, landlock->fd, 0) == 0;
+    bool done = landlock->fd >= 0 && landlock->failure == 0 &&
+                syscall(SYS_landlock_restrict_self, landlock->fd, 0) == 0;
 
     landlock_drop(landlock);
     return done;

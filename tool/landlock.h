@@ -10,6 +10,7 @@
 struct landlock {
     int fd; /* -1: there is no Landlock here */
     int version;
+    int failure; /* errno of the first rule that could not be made, or 0 */
 };
 
 /* False: not on this system, or switched off in its kernel. */
@@ -29,7 +30,8 @@ void landlock_allow_reopening(struct landlock *landlock, int fd);
 void landlock_allow_renaming(struct landlock *landlock, int directory_fd);
 
 /* From here on this thread and those it starts can open only what the rules allow, and no rule can
- * be taken back. Needs no_new_privs. False: the kernel did not do it. */
+ * be taken back. Needs no_new_privs. False: the kernel did not do it, or not all rules could be made;
+ * then nothing has changed. */
 bool landlock_enforce(struct landlock *landlock);
 
 void landlock_drop(struct landlock *landlock);

@@ -7,10 +7,10 @@
  * bound is taken beforehand, and a file that turns out too wide is refused. */
 #include "output_mode.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "image_directory.h"
 #include "keys.h"
 #include "own_files.h"
 #include "report.h"
@@ -36,21 +36,18 @@ static bool says_encrypted(int fd)
 void output_mode_find(struct output_mode *mode, const char *image_path,
                       const struct common_options *common)
 {
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct qcow2_source source;
     int fd;
 
     memset(mode, 0, sizeof *mode);
-    /* Opening anything else could have an effect, or take for ever. */
-    if (common->format == QCOW2_FORMAT_RAW || stat(image_path, &mode->image) != 0 ||
-        (!S_ISREG(mode->image.st_mode) && !S_ISBLK(mode->image.st_mode))) {
-        return;
+    if (common->format == QCOW2_FORMAT_RAW || image_directory_open(image_path, &source, &err) < 0) {
+        return; /* the image will not open either */
     }
-    fd = open(image_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0) {
-        return;
-    }
+    fd = source.get_fd(source.ctx);
     mode->bounded =
         fstat(fd, &mode->image) == 0 && (common->keys->file_count > 0 || says_encrypted(fd));
-    close(fd);
+    source.close(source.ctx);
 }
 
 /* The permissions of a file of this mode and group, for one of group `gid`: members of another group have

@@ -17,6 +17,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "sandbox.h"
 #include "text.h"
 
 static const int held_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU };
@@ -24,7 +25,8 @@ static const int held_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, S
 
 static volatile sig_atomic_t arrived;
 
-static int prepared_fd = -1;
+/* Opened before the sandbox, and kept: neither opened nor duplicated can it be later. */
+static FILE *prepared;
 
 static void note(int number)
 {
@@ -147,10 +149,25 @@ static int open_terminal(void)
     return open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 }
 
+/* For the question only: the answer is read past stdio. NULL: there is no terminal. */
+static FILE *terminal_stream(void)
+{
+    int fd = open_terminal();
+    FILE *stream = fd >= 0 && fd < FD_SETSIZE ? fdopen(fd, "w") : NULL;
+
+    if (stream == NULL && fd >= 0) {
+        close(fd);
+    }
+    return stream;
+}
+
 void prompt_prepare(void)
 {
-    if (prepared_fd < 0 && isatty(STDIN_FILENO) == 1) {
-        prepared_fd = open_terminal();
+    if (prepared == NULL && isatty(STDIN_FILENO) == 1) {
+        prepared = terminal_stream();
+        if (prepared != NULL) {
+            sandbox_allow_terminal(fileno(prepared));
+        }
     }
 }
 
@@ -159,18 +176,12 @@ enum prompt_outcome prompt_passphrase(const char *name, char *buf, size_t buf_by
 {
     struct session session;
     enum prompt_outcome outcome = PROMPT_NO_TERMINAL;
-    FILE *terminal;
+    FILE *terminal = prepared != NULL ? prepared : terminal_stream();
 
-    session.fd = prepared_fd >= 0 ? fcntl(prepared_fd, F_DUPFD_CLOEXEC, 0) : open_terminal();
-    if (session.fd < 0) {
-        return PROMPT_NO_TERMINAL;
-    }
-    /* For the question only: the answer is read past stdio. */
-    terminal = session.fd < FD_SETSIZE ? fdopen(session.fd, "w") : NULL;
     if (terminal == NULL) {
-        close(session.fd);
         return PROMPT_NO_TERMINAL;
     }
+    session.fd = fileno(terminal);
     if (tcgetattr(session.fd, &session.before) == 0) {
         do {
             arrived = 0;
@@ -181,6 +192,8 @@ enum prompt_outcome prompt_passphrase(const char *name, char *buf, size_t buf_by
             /* Stopped and brought back: the question is asked anew. */
         } while (arrived == SIGTSTP || arrived == SIGTTIN || arrived == SIGTTOU);
     }
-    fclose(terminal);
+    if (terminal != prepared) {
+        fclose(terminal);
+    }
     return outcome;
 }

@@ -39,12 +39,14 @@ static struct {
     struct landlock landlock;
     bool has_commit;
     struct syscalls_commit commit;
+    int output_fd;
+    int terminal_fd;
     int exit_code;
     int reopened[REOPENED_MAX];
     size_t reopened_count;
     bool files;    /* Landlock is in force */
     bool syscalls; /* seccomp is in force */
-} sandbox = { .landlock = { -1, 0 }, .exit_code = 1 };
+} sandbox = { .landlock = { .fd = -1 }, .output_fd = -1, .terminal_fd = -1, .exit_code = 1 };
 
 void sandbox_init(int exit_code)
 {
@@ -76,6 +78,16 @@ void sandbox_allow_commit(const struct syscalls_commit *commit)
     sandbox.has_commit = true;
     sandbox.commit = *commit;
     landlock_allow_renaming(&sandbox.landlock, commit->directory_fd);
+}
+
+void sandbox_allow_output(int fd)
+{
+    sandbox.output_fd = fd;
+}
+
+void sandbox_allow_terminal(int fd)
+{
+    sandbox.terminal_fd = fd;
 }
 
 void sandbox_allow_reopening(int fd)
@@ -121,16 +133,23 @@ static void stop(int number, siginfo_t *info, void *context)
 
 static void restrict_syscalls(void)
 {
+    const struct syscalls_needs needs = { .commit = sandbox.has_commit ? &sandbox.commit : NULL,
+                                          .output_fd = sandbox.output_fd,
+                                          .terminal_fd = sandbox.terminal_fd };
     struct sigaction action;
     struct sigaction before;
+    sigset_t raised;
 
     memset(&action, 0, sizeof action);
     action.sa_sigaction = stop;
     action.sa_flags = SA_SIGINFO;
     sigfillset(&action.sa_mask);
     sigaction(SIGSYS, &action, &before);
-    sandbox.syscalls =
-        syscalls_restrict(sandbox.has_commit ? &sandbox.commit : NULL, sandbox.files);
+    /* Where the parent held it back, the kernel would end the program past the handler. */
+    sigemptyset(&raised);
+    sigaddset(&raised, SIGSYS);
+    sigprocmask(SIG_UNBLOCK, &raised, NULL);
+    sandbox.syscalls = syscalls_restrict(&needs);
     if (!sandbox.syscalls) {
         sigaction(SIGSYS, &before, NULL);
     }
@@ -154,14 +173,7 @@ static void restrict_self(void)
 
 static bool complete(bool files, bool syscalls)
 {
-    if (sandbox.mode != SANDBOX_REQUIRE || (files && syscalls)) {
-        return true;
-    }
-    report(
-        NULL,
-        "--require-sandbox: this system, or this build of the program, has no %s; nothing was read",
-        files ? "seccomp" : "Landlock");
-    return false;
+    return sandbox.mode != SANDBOX_REQUIRE || (files && syscalls);
 }
 
 /* Without them nobody could be kept from giving the output another name. */
@@ -183,7 +195,14 @@ bool sandbox_enter(void)
     if (sandbox.mode != SANDBOX_OFF) {
         restrict_self();
     }
-    return complete(sandbox.files, sandbox.syscalls);
+    if (complete(sandbox.files, sandbox.syscalls)) {
+        return true;
+    }
+    report(NULL,
+           "--require-sandbox: this system, or this build of the program, has no %s; nothing was "
+           "read",
+           sandbox.files ? "seccomp" : "Landlock");
+    return false;
 }
 
 bool sandbox_seal(void)
@@ -204,5 +223,13 @@ bool sandbox_seal(void)
         files = landlock_enforce(&landlock);
     }
     syscalls = sandbox.syscalls && syscalls_seal(files);
-    return complete(files, syscalls);
+    if (complete(files, syscalls)) {
+        return true;
+    }
+    /* By now the headers of this image have been looked at, and `digest` has read others. */
+    report(NULL,
+           "--require-sandbox: the system refuses the second step of %s; no data of the last image "
+           "was read",
+           files ? "seccomp" : "Landlock");
+    return false;
 }

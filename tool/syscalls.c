@@ -13,33 +13,25 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <termios.h>
 #include <unistd.h>
 
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#include "filter.h"
 
 /* Whatever their arguments. Those that a machine does not have are passed over. */
 static const int allowed[] = {
-    /* bytes of open descriptors */
+    /* bytes of open descriptors, but for writing */
     SCMP_SYS(read),
-    SCMP_SYS(write),
     SCMP_SYS(readv),
-    SCMP_SYS(writev),
     SCMP_SYS(pread64),
-    SCMP_SYS(pwrite64),
     SCMP_SYS(lseek),
     SCMP_SYS(close),
-    SCMP_SYS(fallocate),
     SCMP_SYS(fsync),
     SCMP_SYS(fdatasync),
     SCMP_SYS(_llseek),
-    SCMP_SYS(ftruncate),
-    SCMP_SYS(ftruncate64),
-    SCMP_SYS(copy_file_range),
     SCMP_SYS(fadvise64),
     SCMP_SYS(fadvise64_64),
     SCMP_SYS(arm_fadvise64_64),
@@ -50,11 +42,8 @@ static const int allowed[] = {
     SCMP_SYS(_newselect),
     SCMP_SYS(pselect6),
     SCMP_SYS(pselect6_time64),
-    /* what files are called and what they are */
+    /* what files are */
     SCMP_SYS(fstatfs),
-    SCMP_SYS(readlinkat),
-    SCMP_SYS(getcwd),
-    SCMP_SYS(getdents64),
     SCMP_SYS(fstat),
     SCMP_SYS(fstat64),
     SCMP_SYS(newfstatat),
@@ -65,10 +54,6 @@ static const int allowed[] = {
     SCMP_SYS(lstat),
     SCMP_SYS(lstat64),
     SCMP_SYS(fstatfs64),
-    SCMP_SYS(faccessat),
-    SCMP_SYS(faccessat2),
-    SCMP_SYS(access),
-    SCMP_SYS(readlink),
     /* memory, threads, signals to be received */
     SCMP_SYS(brk),
     SCMP_SYS(sched_yield),
@@ -135,15 +120,37 @@ static const int trapped[] = {
     SCMP_SYS(io_uring_setup),
 };
 
-/* Terminals, reflinks and the size of devices. Not TIOCSTI, which types into the user's shell. */
-static const unsigned long ioctls[] = { TCGETS,     TCSETS,       TCSETSW,     TCSETSF,
-                                        TIOCGWINSZ, FICLONERANGE, BLKGETSIZE64 };
+/* Bytes to the output, to standard output and error, and to the terminal of a question. */
+static const int writes[] = { SCMP_SYS(write), SCMP_SYS(writev) };
+
+/* What only the file or device that the disk is written to needs. */
+static const int changes[] = { SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64),
+                               SCMP_SYS(fallocate) };
+
+/* What names lead to, for finding what an image refers to: not needed once its last file is open. */
+static const int before_seal[] = {
+    SCMP_SYS(readlink),   SCMP_SYS(readlinkat), SCMP_SYS(getcwd), SCMP_SYS(getdents64),
+    SCMP_SYS(faccessat2), SCMP_SYS(faccessat),  SCMP_SYS(access),
+};
+
+/* What terminals and devices are. Not TIOCSTI, which types into the user's shell. */
+static const unsigned long ioctls[] = { TCGETS, TIOCGWINSZ, BLKGETSIZE64 };
+
+/* With and without echo, for a passphrase. */
+static const unsigned long terminal_ioctls[] = { TCSETS, TCSETSW, TCSETSF };
 
 /* F_SETOWN and F_SETSIG would send signals. */
-static const int fcntls[] = { F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC };
+static const int fcntls[] = { F_GETFD, F_SETFD, F_GETFL };
 
-/* What opens a file for anything but reading. (The bit of O_TMPFILE that is not O_DIRECTORY.) */
-#define WRITING ((uint64_t)(O_ACCMODE | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)))
+/* What opens a file for anything but reading: the access mode (O_ACCMODE of musl has the bit of O_PATH,
+ * too, and that neither reads nor writes), and the bit of O_TMPFILE that is not O_DIRECTORY. */
+#define WRITING ((uint64_t)(O_RDWR | O_WRONLY | O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY)))
+
+/* A thread of this process has CLONE_THREAD and none of the others, with which root could give it a
+ * network or mounts of its own. */
+#define CLONE_OTHERS                                                                               \
+    ((uint64_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |      \
+                CLONE_NEWPID | CLONE_NEWNET | CLONE_PTRACE | CLONE_UNTRACED))
 
 /* Where these have their arguments in memory, no filter sees them: the older mmap of machines that also
  * have an mmap2, and the only one of s390. */
@@ -158,116 +165,76 @@ enum { MMAP_IS_SEEN = 0 };
 enum { MMAP_IS_SEEN = 1 };
 #endif
 
-/* One test of an argument. */
-typedef struct scmp_arg_cmp test;
-
-static test bits(unsigned arg, uint64_t mask, uint64_t value)
+/* openat2 is not among them, since its flags lie in memory, where no filter sees them: with it files
+ * could be created, and emptied where Landlock does not know of that. Without it the library walks. */
+static void allow_opening(struct filter *filter)
 {
-    return (test){ arg, SCMP_CMP_MASKED_EQ, mask, value & mask };
+    ALLOW_IF(filter, SCMP_SYS(openat), filter_bits(2, WRITING, 0));
+    ALLOW_IF(filter, SCMP_SYS(open), filter_bits(1, WRITING, 0));
 }
 
-/* An int in a register: the upper half is no part of it. */
-static test number(unsigned arg, int value)
+static void allow_fcntls(struct filter *filter, bool duplicates)
 {
-    return bits(arg, UINT32_MAX, (uint32_t)value);
-}
-
-static test address(unsigned arg, const void *value)
-{
-    return (test){ arg, SCMP_CMP_EQ, (uintptr_t)value, 0 };
-}
-
-static test at_least(unsigned arg, uint64_t value)
-{
-    return (test){ arg, SCMP_CMP_GE, value, 0 };
-}
-
-/* A filter in the making. */
-struct filter {
-    scmp_filter_ctx context;
-    int failure; /* of the first step that failed, or 0 */
-};
-
-static void note(struct filter *filter, int r)
-{
-    if (filter->failure == 0) {
-        filter->failure = r;
+    for (size_t i = 0; i < FILTER_COUNT_OF(fcntls); i++) {
+        ALLOW_IF(filter, SCMP_SYS(fcntl), filter_number(1, fcntls[i]));
+        ALLOW_IF(filter, SCMP_SYS(fcntl64), filter_number(1, fcntls[i]));
+    }
+    if (duplicates) {
+        ALLOW_IF(filter, SCMP_SYS(fcntl), filter_number(1, F_DUPFD_CLOEXEC),
+                 filter_number(2, SYSCALLS_FIRST_DUPLICATE));
+        ALLOW_IF(filter, SCMP_SYS(fcntl64), filter_number(1, F_DUPFD_CLOEXEC),
+                 filter_number(2, SYSCALLS_FIRST_DUPLICATE));
     }
 }
 
-static void begin(struct filter *filter, uint32_t otherwise)
+static void allow_ioctls(struct filter *filter, int terminal_fd)
 {
-    filter->failure = 0;
-    filter->context = seccomp_init(otherwise);
-    if (filter->context == NULL) {
-        filter->failure = -ENOMEM;
+    for (size_t i = 0; i < FILTER_COUNT_OF(ioctls); i++) {
+        ALLOW_IF(filter, SCMP_SYS(ioctl), filter_bits(1, UINT32_MAX, ioctls[i]));
+    }
+    for (size_t i = 0; terminal_fd >= 0 && i < FILTER_COUNT_OF(terminal_ioctls); i++) {
+        ALLOW_IF(filter, SCMP_SYS(ioctl), filter_number(0, terminal_fd),
+                 filter_bits(1, UINT32_MAX, terminal_ioctls[i]));
+    }
+}
+
+/* A descriptor is known by its number. Nothing can put another file that is open for writing there: it
+ * could only be duplicated, which is not allowed with an output, and what is opened is for reading. */
+static void allow_writing(struct filter *filter, const struct syscalls_needs *needs)
+{
+    for (size_t i = 0; i < FILTER_COUNT_OF(writes); i++) {
+        ALLOW_IF(filter, writes[i], filter_number(0, STDOUT_FILENO));
+        ALLOW_IF(filter, writes[i], filter_number(0, STDERR_FILENO));
+        if (needs->output_fd > STDERR_FILENO) {
+            ALLOW_IF(filter, writes[i], filter_number(0, needs->output_fd));
+        }
+        if (needs->terminal_fd > STDERR_FILENO) {
+            ALLOW_IF(filter, writes[i], filter_number(0, needs->terminal_fd));
+        }
+    }
+    if (needs->output_fd < 0) {
         return;
     }
-    /* Calls of another machine that this one can stand in for, such as 32 bits. */
-    note(filter, seccomp_attr_set(filter->context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_TRAP));
-    /* "No new privileges" has been set, and is not a call that the first filter allows. */
-    note(filter, seccomp_attr_set(filter->context, SCMP_FLTATR_CTL_NNP, 0));
-    /* A tree of numbers, not a list: shorter to make and to ask. */
-    note(filter, seccomp_attr_set(filter->context, SCMP_FLTATR_CTL_OPTIMIZE, 2));
-    /* Else old kernels slow the whole process down, to keep its own secrets from it; those that are
-     * older still cannot be told. */
-    (void)seccomp_attr_set(filter->context, SCMP_FLTATR_CTL_SSB, 1);
+    for (size_t i = 0; i < FILTER_COUNT_OF(changes); i++) {
+        ALLOW_IF(filter, changes[i], filter_number(0, needs->output_fd));
+    }
+    ALLOW_IF(filter, SCMP_SYS(ioctl), filter_number(0, needs->output_fd),
+             filter_bits(1, UINT32_MAX, FICLONERANGE));
 }
 
-static void decide(struct filter *filter, uint32_t action, int call, unsigned count,
-                   const test *tests)
-{
-    if (filter->failure == 0) {
-        note(filter, seccomp_rule_add_array(filter->context, action, call, count, tests));
-    }
-}
-
-/* Allows a call if its arguments pass. */
-#define ALLOW_IF(filter, call, ...)                                                                \
-    decide(filter, SCMP_ACT_ALLOW, call, COUNT_OF(((const test[]){ __VA_ARGS__ })),                \
-           (const test[]){ __VA_ARGS__ })
-
-static void decide_all(struct filter *filter, uint32_t action, const int *calls, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        decide(filter, action, calls[i], 0, NULL);
-    }
-}
-
-/* In force for this thread and those it starts. */
-static bool load(struct filter *filter)
-{
-    if (filter->failure == 0) {
-        note(filter, seccomp_load(filter->context));
-    }
-    if (filter->context != NULL) {
-        seccomp_release(filter->context);
-    }
-    return filter->failure == 0;
-}
-
-static void allow_opening(struct filter *filter, bool landlocked)
-{
-    ALLOW_IF(filter, SCMP_SYS(openat), bits(2, WRITING, 0));
-    ALLOW_IF(filter, SCMP_SYS(open), bits(1, WRITING, 0));
-    if (landlocked) {
-        /* Its flags are in memory, where no filter sees them. Without it the library walks. */
-        decide(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat2), 0, NULL);
-    }
-}
-
-/* Memory that begins below `end` stays as it is; 0: there is none to protect. */
+/* Memory that begins below `end` stays as it is; 0: there is none to protect. Nothing is mapped that
+ * would write to a file. */
 static void allow_memory(struct filter *filter, size_t end)
 {
-    ALLOW_IF(filter, SCMP_SYS(munmap), at_least(0, end));
-    ALLOW_IF(filter, SCMP_SYS(mprotect), at_least(0, end));
-    ALLOW_IF(filter, SCMP_SYS(madvise), at_least(0, end));
-    ALLOW_IF(filter, SCMP_SYS(mremap), at_least(0, end), bits(3, MREMAP_FIXED, 0));
+    ALLOW_IF(filter, SCMP_SYS(munmap), filter_at_least(0, end));
+    ALLOW_IF(filter, SCMP_SYS(mprotect), filter_at_least(0, end));
+    ALLOW_IF(filter, SCMP_SYS(madvise), filter_at_least(0, end));
+    ALLOW_IF(filter, SCMP_SYS(mremap), filter_at_least(0, end), filter_bits(3, MREMAP_FIXED, 0));
     if (MMAP_IS_SEEN) {
-        ALLOW_IF(filter, MMAP, bits(3, MAP_FIXED, 0));
-        ALLOW_IF(filter, MMAP, at_least(0, end));
+        ALLOW_IF(filter, MMAP, filter_bits(3, MAP_FIXED | MAP_SHARED, 0));
+        ALLOW_IF(filter, MMAP, filter_at_least(0, end), filter_bits(3, MAP_SHARED, 0));
     } else {
-        decide(filter, SCMP_ACT_ALLOW, MMAP, 0, NULL);
+        filter_decide(filter, SCMP_ACT_ALLOW, MMAP, 0, NULL);
     }
 }
 
@@ -278,16 +245,16 @@ static void allow_processes(struct filter *filter)
 #else
     const unsigned clone_flags = 0;
 #endif
-    const test process = bits(clone_flags, CLONE_THREAD, 0);
+    const struct scmp_arg_cmp process = filter_bits(clone_flags, CLONE_THREAD, 0);
 
-    /* A thread of this process; any other clone is a new process. */
-    ALLOW_IF(filter, SCMP_SYS(clone), bits(clone_flags, CLONE_THREAD, CLONE_THREAD));
-    decide(filter, SCMP_ACT_TRAP, SCMP_SYS(clone), 1, &process);
+    ALLOW_IF(filter, SCMP_SYS(clone),
+             filter_bits(clone_flags, CLONE_THREAD | CLONE_OTHERS, CLONE_THREAD));
+    filter_decide(filter, SCMP_ACT_TRAP, SCMP_SYS(clone), 1, &process);
     /* raise(3) and abort(3): signals to ourselves. */
-    ALLOW_IF(filter, SCMP_SYS(tgkill), number(0, getpid()));
-    ALLOW_IF(filter, SCMP_SYS(tkill), number(0, getpid()));
+    ALLOW_IF(filter, SCMP_SYS(tgkill), filter_number(0, getpid()));
+    ALLOW_IF(filter, SCMP_SYS(tkill), filter_number(0, getpid()));
     /* Asking for a limit, not setting one. */
-    ALLOW_IF(filter, SCMP_SYS(prlimit64), number(0, 0), address(2, NULL));
+    ALLOW_IF(filter, SCMP_SYS(prlimit64), filter_number(0, 0), filter_address(2, NULL));
 }
 
 static void allow_commit(struct filter *filter, const struct syscalls_commit *commit)
@@ -295,62 +262,68 @@ static void allow_commit(struct filter *filter, const struct syscalls_commit *co
     const int directory = commit->directory_fd;
     const char *temporary = commit->names->temporary, *final = commit->names->final;
 
-    ALLOW_IF(filter, SCMP_SYS(fchmod), number(0, commit->file_fd));
-    ALLOW_IF(filter, SCMP_SYS(fchown), number(0, commit->file_fd));
-    ALLOW_IF(filter, SCMP_SYS(fchown32), number(0, commit->file_fd));
-    ALLOW_IF(filter, SCMP_SYS(unlinkat), number(0, directory), address(1, temporary), number(2, 0));
-    ALLOW_IF(filter, SCMP_SYS(renameat), number(0, directory), address(1, temporary),
-             number(2, directory), address(3, final));
-    ALLOW_IF(filter, SCMP_SYS(renameat2), number(0, directory), address(1, temporary),
-             number(2, directory), address(3, final), bits(4, ~(uint32_t)RENAME_NOREPLACE, 0));
+    ALLOW_IF(filter, SCMP_SYS(unlinkat), filter_number(0, directory), filter_address(1, temporary),
+             filter_number(2, 0));
+    ALLOW_IF(filter, SCMP_SYS(renameat), filter_number(0, directory), filter_address(1, temporary),
+             filter_number(2, directory), filter_address(3, final));
+    /* Also where nothing has the name, but never in exchange for what has it. */
+    for (int flags = 0; flags <= (int)RENAME_NOREPLACE; flags++) {
+        ALLOW_IF(filter, SCMP_SYS(renameat2), filter_number(0, directory),
+                 filter_address(1, temporary), filter_number(2, directory),
+                 filter_address(3, final), filter_number(4, flags));
+    }
 }
 
-bool syscalls_restrict(const struct syscalls_commit *commit, bool landlocked)
+bool syscalls_restrict(const struct syscalls_needs *needs)
 {
     struct filter filter;
 
-    begin(&filter, SCMP_ACT_ERRNO(ENOSYS));
-    decide_all(&filter, SCMP_ACT_ALLOW, allowed, COUNT_OF(allowed));
-    decide_all(&filter, SCMP_ACT_TRAP, trapped, COUNT_OF(trapped));
-    for (size_t i = 0; i < COUNT_OF(ioctls); i++) {
-        ALLOW_IF(&filter, SCMP_SYS(ioctl), bits(1, UINT32_MAX, ioctls[i]));
-    }
-    for (size_t i = 0; i < COUNT_OF(fcntls); i++) {
-        ALLOW_IF(&filter, SCMP_SYS(fcntl), number(1, fcntls[i]));
-        ALLOW_IF(&filter, SCMP_SYS(fcntl64), number(1, fcntls[i]));
-    }
-    allow_opening(&filter, landlocked);
-    allow_memory(&filter, commit != NULL ? commit->names->end : 0);
+    filter_begin(&filter, SCMP_ACT_ERRNO(ENOSYS));
+    filter_decide_all(&filter, SCMP_ACT_ALLOW, allowed, FILTER_COUNT_OF(allowed));
+    filter_decide_all(&filter, SCMP_ACT_ALLOW, before_seal, FILTER_COUNT_OF(before_seal));
+    filter_decide_all(&filter, SCMP_ACT_TRAP, trapped, FILTER_COUNT_OF(trapped));
+    allow_opening(&filter);
+    allow_fcntls(&filter, needs->output_fd < 0);
+    allow_ioctls(&filter, needs->terminal_fd);
+    allow_writing(&filter, needs);
+    allow_memory(&filter, needs->commit != NULL ? needs->commit->names->end : 0);
     allow_processes(&filter);
-    if (commit != NULL) {
-        allow_commit(&filter, commit);
+    if (needs->commit != NULL) {
+        allow_commit(&filter, needs->commit);
     }
-    return load(&filter);
+    return filter_load(&filter);
 }
 
 bool syscalls_seal(bool landlocked)
 {
-    static const int opens[] = { SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(open) };
-    const test executable = bits(2, PROT_EXEC, PROT_EXEC);
+    static const int opens[] = { SCMP_SYS(openat), SCMP_SYS(open) };
     struct filter filter;
 
-    begin(&filter, SCMP_ACT_ALLOW);
+    filter_begin(&filter, SCMP_ACT_ALLOW);
+    filter_decide_all(&filter, SCMP_ACT_ERRNO(ENOSYS), before_seal, FILTER_COUNT_OF(before_seal));
     if (!landlocked) {
-        decide_all(&filter, SCMP_ACT_ERRNO(EACCES), opens, COUNT_OF(opens));
+        filter_decide_all(&filter, SCMP_ACT_ERRNO(EACCES), opens, FILTER_COUNT_OF(opens));
+    }
+    FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(fcntl), filter_number(1, F_DUPFD_CLOEXEC));
+    FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(fcntl64),
+              filter_number(1, F_DUPFD_CLOEXEC));
+    for (size_t i = 0; i < FILTER_COUNT_OF(terminal_ioctls); i++) {
+        FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(ioctl),
+                  filter_bits(1, UINT32_MAX, terminal_ioctls[i]));
     }
     if (MMAP_IS_SEEN) {
-        decide(&filter, SCMP_ACT_ERRNO(EACCES), MMAP, 1, &executable);
+        FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), MMAP, filter_bits(2, PROT_EXEC, PROT_EXEC));
     }
-    decide(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(mprotect), 1, &executable);
-    return load(&filter);
+    FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(mprotect),
+              filter_bits(2, PROT_EXEC, PROT_EXEC));
+    return filter_load(&filter);
 }
 
 #else /* no seccomp */
 
-bool syscalls_restrict(const struct syscalls_commit *commit, bool landlocked)
+bool syscalls_restrict(const struct syscalls_needs *needs)
 {
-    (void)commit;
-    (void)landlocked;
+    (void)needs;
     return false;
 }
 

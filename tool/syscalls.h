@@ -7,21 +7,34 @@
 
 #include "pinned.h"
 
+/* Descriptors are duplicated to this number or above: what stands at standard input cannot be put in the
+ * place of standard output. */
+enum { SYSCALLS_FIRST_DUPLICATE = 3 };
+
 /* What finishing a conversion to a file takes, beside writing to it. */
 struct syscalls_commit {
     int directory_fd; /* where both names are */
     const struct pinned_names *names;
-    int file_fd; /* gets its owner and mode */
+};
+
+/* What a command needs beside what all need. */
+struct syscalls_needs {
+    const struct syscalls_commit *commit; /* NULL: no file is finished */
+    int output_fd; /* the disk is written to it: it alone can be written at any place and cut; -1: none */
+    int terminal_fd; /* a passphrase is asked for there; -1: it is not */
 };
 
 /* From here on this thread and those it starts make no system call but those of reading files, writing
- * to open descriptors, memory, threads and time, and those of `commit` (NULL: none). Files are opened
- * for reading only. Calls that only an attack would make raise SIGSYS, all others fail with ENOSYS.
- * `landlocked`: Landlock guards what cannot be seen here. False: not built in, or the kernel refuses. */
-bool syscalls_restrict(const struct syscalls_commit *commit, bool landlocked);
+ * to standard output, standard error and the descriptors of `needs`, memory, threads and time, and those
+ * of the commit. Files are opened for reading only. With an output no descriptor is duplicated, else by F_DUPFD_CLOEXEC with
+ * SYSCALLS_FIRST_DUPLICATE alone. Calls that
+ * only an attack would make raise SIGSYS, all others fail with ENOSYS. False: not built in, or the kernel
+ * refuses. */
+bool syscalls_restrict(const struct syscalls_needs *needs);
 
-/* And from here on no memory becomes executable, and no file is opened at all (EACCES); with `landlocked`
- * those that Landlock has been told to allow still are. */
+/* And from here on no memory becomes executable, no descriptor is duplicated, no terminal is changed,
+ * no link is read and no directory listed, and no file is opened at all (EACCES); with `landlocked` those that Landlock has been
+ * told to allow still are. */
 bool syscalls_seal(bool landlocked);
 
 #endif

@@ -232,9 +232,9 @@ bool target_is_fit(const struct target *target, const struct qcow2_image *image,
 void target_confine(const struct target *target)
 {
     const struct syscalls_commit commit = { .directory_fd = target->where.directory_fd,
-                                            .names = &target->names,
-                                            .file_fd = target->fd };
+                                            .names = &target->names };
 
+    sandbox_allow_output(target->fd);
     if (target->kind == TARGET_FILE) {
         sandbox_allow_commit(&commit);
     }

@@ -95,17 +95,29 @@ static void *run_member(void *ctx)
     return NULL;
 }
 
+/* All but those that a thread causes itself. Were they held back, the kernel would end the program where it
+ * stands, past any handler that has something to put right (SIGSYS: a filter of system calls). */
+static void fill_set(sigset_t *set)
+{
+    static const int own[] = { SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+
+    sigfillset(set);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        sigdelset(set, own[i]);
+    }
+}
+
 int q2_copy_run(struct q2_copy *copy, unsigned workers, void (*work)(void *job, unsigned index),
                 void *job, struct qcow2_error *err)
 {
     struct member members[Q2_COPY_MAX_THREADS];
     unsigned started = 0;
-    sigset_t all, before;
+    sigset_t held, before;
 
     /* A thread inherits the mask of the one that starts it, so there is no moment in which a
      * signal meant for the program's own threads could land in one of ours. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    fill_set(&held);
+    pthread_sigmask(SIG_SETMASK, &held, &before);
     while (started + 1 < workers) {
         struct member *member = &members[started];
 

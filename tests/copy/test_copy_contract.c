@@ -367,6 +367,7 @@ struct crowd {
     pthread_t caller;
     unsigned most;
     bool signals_open;
+    bool own_held; /* what a thread causes itself */
 };
 
 static int look_around(void *ctx, const void *buf, uint64_t count, uint64_t offset)
@@ -386,6 +387,9 @@ static int look_around(void *ctx, const void *buf, uint64_t count, uint64_t offs
         (sigismember(&mask, SIGINT) != 1 || sigismember(&mask, SIGTERM) != 1 ||
          sigismember(&mask, SIGUSR1) != 1)) {
         crowd->signals_open = true;
+    }
+    if (sigismember(&mask, SIGSYS) == 1 || sigismember(&mask, SIGSEGV) == 1) {
+        crowd->own_held = true;
     }
     return 0;
 }
@@ -408,6 +412,7 @@ static void threads_are_as_many_as_asked_take_no_signals_and_are_gone_after(void
         assert_int_equal(qcow2_copy_to_callback(image, look_around, &crowd, &options, NULL), 0);
         assert_in_range(crowd.most, before, before + threads - 1);
         assert_false(crowd.signals_open);
+        assert_false(crowd.own_held);
         assert_int_equal(threads_that_stay(before), before);
     }
     pthread_sigmask(SIG_BLOCK, NULL, &mask_after);

@@ -107,3 +107,38 @@ def test_descriptor_that_an_option_names_stays(luks, system, words):
 def test_standard_descriptors_stay(images):
     with open(images['v3'], 'rb') as image:
         assert good('cat', '/dev/fd/0', stdin=image).stdout == good('cat', images['v3']).stdout
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/fdinfo/0'), reason='no list of descriptors')
+@pytest.mark.parametrize('way', ['<>', '>>'])
+def test_file_that_is_only_read_is_not_open_for_writing(endless, tmp_path, way):
+    """Seen: standard input after `<>` was a file that the sandbox let be written, cut and given another
+    mode. The same of a descriptor that an argument names."""
+    path = tmp_path / 'precious'
+    path.write_bytes(b'precious')
+    script = f'exec 0{way}"$0" 5{way}"$0"; exec "$@"'
+    process = subprocess.Popen(['bash', '-c', script, path, toolrun.TOOL, 'cat', '--key-file',
+                                '/dev/fd/5', endless], stdout=subprocess.PIPE)
+    try:
+        assert len(process.stdout.read(1)) == 1
+        assert sorted(held(process, path)) == [0, 5]
+        for number in (0, 5):
+            with open(f'/proc/{process.pid}/fdinfo/{number}') as file:
+                flags = dict(line.split(':', 1) for line in file if ':' in line)['flags']
+            assert int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
+    finally:
+        process.kill()
+        process.communicate()
+    assert path.read_bytes() == b'precious'
+
+
+def test_key_is_read_from_where_the_descriptor_stands(tmp_path):
+    image, key = tmp_path / 'image', tmp_path / 'key'
+    encrypted(image, '1M', 'write -P 5 0 512k')
+    key.write_bytes(b'another' + PASSPHRASE)
+    for name, script in (('-', 'exec 0<>"$0"; read -N 7 x; exec "$@"'),
+                         ('/dev/fd/5', 'exec 5<>"$0"; read -N 7 x <&5; exec "$@"')):
+        result = subprocess.run(['bash', '-c', script, key, toolrun.TOOL, 'cat', '-l', '1',
+                                 '--key-file', name, image], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, timeout=60)
+        assert result.stdout == b'\5', result.stderr
