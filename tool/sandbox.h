@@ -7,7 +7,7 @@
 
 #include "syscalls.h"
 
-/* F_DUPFD_CLOEXEC is allowed from this number on alone, and only while images are opened. */
+/* F_DUPFD_CLOEXEC is allowed with this number alone, and only while images are opened. */
 #define SANDBOX_FIRST_DUPLICATE SYSCALLS_FIRST_DUPLICATE
 
 enum sandbox_mode {

@@ -198,8 +198,8 @@ static void allow_ioctls(struct filter *filter, int terminal_fd)
     }
 }
 
-/* A descriptor is known by its number. Nothing can put another file that is open for writing there: it
- * could only be duplicated, which is not allowed with an output, and what is opened is for reading. */
+/* A descriptor is known by its number. Nothing can put another file that is open for writing there:
+ * duplicates get higher numbers, and what is opened is for reading. */
 static void allow_writing(struct filter *filter, const struct syscalls_needs *needs)
 {
     for (size_t i = 0; i < FILTER_COUNT_OF(writes); i++) {
@@ -267,11 +267,9 @@ static void allow_commit(struct filter *filter, const struct syscalls_commit *co
     ALLOW_IF(filter, SCMP_SYS(renameat), filter_number(0, directory), filter_address(1, temporary),
              filter_number(2, directory), filter_address(3, final));
     /* Also where nothing has the name, but never in exchange for what has it. */
-    for (int flags = 0; flags <= (int)RENAME_NOREPLACE; flags++) {
-        ALLOW_IF(filter, SCMP_SYS(renameat2), filter_number(0, directory),
-                 filter_address(1, temporary), filter_number(2, directory),
-                 filter_address(3, final), filter_number(4, flags));
-    }
+    ALLOW_IF(filter, SCMP_SYS(renameat2), filter_number(0, directory), filter_address(1, temporary),
+             filter_number(2, directory), filter_address(3, final),
+             filter_bits(4, ~(uint32_t)RENAME_NOREPLACE, 0));
 }
 
 bool syscalls_restrict(const struct syscalls_needs *needs)
@@ -283,7 +281,7 @@ bool syscalls_restrict(const struct syscalls_needs *needs)
     filter_decide_all(&filter, SCMP_ACT_ALLOW, before_seal, FILTER_COUNT_OF(before_seal));
     filter_decide_all(&filter, SCMP_ACT_TRAP, trapped, FILTER_COUNT_OF(trapped));
     allow_opening(&filter);
-    allow_fcntls(&filter, needs->output_fd < 0);
+    allow_fcntls(&filter, needs->output_fd < SYSCALLS_FIRST_DUPLICATE);
     allow_ioctls(&filter, needs->terminal_fd);
     allow_writing(&filter, needs);
     allow_memory(&filter, needs->commit != NULL ? needs->commit->names->end : 0);

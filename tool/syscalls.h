@@ -7,9 +7,9 @@
 
 #include "pinned.h"
 
-/* Descriptors are duplicated to this number or above: what stands at standard input cannot be put in the
- * place of standard output. */
-enum { SYSCALLS_FIRST_DUPLICATE = 3 };
+/* Duplicates of descriptors get this number or a higher one, so that none takes the place of standard
+ * output or of the output. */
+enum { SYSCALLS_FIRST_DUPLICATE = 32 };
 
 /* What finishing a conversion to a file takes, beside writing to it. */
 struct syscalls_commit {
@@ -26,9 +26,9 @@ struct syscalls_needs {
 
 /* From here on this thread and those it starts make no system call but those of reading files, writing
  * to standard output, standard error and the descriptors of `needs`, memory, threads and time, and those
- * of the commit. Files are opened for reading only. With an output no descriptor is duplicated, else by F_DUPFD_CLOEXEC with
- * SYSCALLS_FIRST_DUPLICATE alone. Calls that
- * only an attack would make raise SIGSYS, all others fail with ENOSYS. False: not built in, or the kernel
+ * of the commit. Files are opened for reading only. Descriptors are duplicated by F_DUPFD_CLOEXEC with
+ * SYSCALLS_FIRST_DUPLICATE alone, and not at all if the output's number is not below. Calls that only an
+ * attack would make raise SIGSYS, all others fail with ENOSYS. False: not built in, or the kernel
  * refuses. */
 bool syscalls_restrict(const struct syscalls_needs *needs);
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "attempts.h"
+#include "syscalls.h"
 
 static long gathered(int fd)
 {
@@ -115,6 +116,22 @@ static long mode_changed_instead(enum way way)
     return put(place.image, way) < 0 ? -1 : fchmod(place.output, 06777);
 }
 
+static long duplicated(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, SYSCALLS_FIRST_DUPLICATE);
+}
+
+/* With the number of the output free. */
+static long duplicate_cut(int fd)
+{
+    close(place.output);
+    fd = (int)duplicated(fd);
+    if (fd < 0) {
+        return -1;
+    }
+    return ftruncate(place.output, 0) == 0 ? 0 : ftruncate(fd, 0);
+}
+
 /* Standard error is written to; so would be what is put in its place. */
 static long put_at_standard_error(int fd, int from)
 {
@@ -173,6 +190,8 @@ static long flock_all(void)
     X(changing_the_mode_of_the_image_after_dupfd_cloexec, mode_changed_instead(BY_DUPFD_CLOEXEC))  \
     X(a_new_descriptor, dup(place.output))                                                         \
     X(a_new_descriptor_by_fcntl, fcntl(place.output, F_DUPFD_CLOEXEC, 0))                          \
+    X(duplicating, duplicated(place.image))                                                        \
+    X(cutting_a_duplicate_of_the_stray, duplicate_cut(place.stray))                                \
     X(the_stray_at_standard_error, put_at_standard_error(place.stray, 0))                          \
     X(the_stray_at_standard_error_itself, put_at_standard_error(place.stray, STDERR_FILENO))       \
     X(changing_flags, fcntl(place.stray, F_SETFL, 0))                                              \

@@ -133,6 +133,7 @@ SHUT = {
     'writing_to_the_stray_after_dupfd_cloexec': (NO_SUCH_CALL, DENIED),
     'changing_the_mode_of_the_image_after_dupfd_cloexec': (NO_SUCH_CALL, DENIED),
     'a_new_descriptor_by_fcntl': (NO_SUCH_CALL, DENIED),
+    'cutting_a_duplicate_of_the_stray': (NO_SUCH_CALL, DENIED),
     'the_stray_at_standard_error': (NO_SUCH_CALL, DENIED),
     'the_stray_at_standard_error_itself': (NO_SUCH_CALL, DENIED),
     'cutting_what_is_opened_for_reading': ('EINVAL', DENIED),  # not open for writing; not opened
@@ -150,6 +151,7 @@ SHUT_WHEN_SEALED = {
     'asking_for_access_at': NO_SUCH_CALL,
     'asking_where_we_are': NO_SUCH_CALL,
     'executable_memory': DENIED,
+    'duplicating': DENIED,
     'making_memory_executable': DENIED,
 }
 OPEN = ['reopening_the_image', 'naming_a_file', 'looking_at_names', 'finishing', 'finishing_where_nothing_is',
