@@ -310,8 +310,8 @@ const struct command command_convert = {
         "OUT is a file, which appears under its name only when it is complete: until then it is "
         "written under a hidden name in the same directory, and removed if anything goes wrong. A "
         "file that has the name already is replaced then; a symbolic link is followed. OUT may "
-        "also be a block device, which is written in place, a pipe, or - for standard output. The "
-        "image itself is never overwritten.",
+        "also be a block device, which is written in place, a pipe, or - for standard output. No "
+        "file of the image's backing chain is overwritten.",
     .options = convert_option_table,
     .examples = "  qcow2 convert disk.qcow2 disk.raw\n"
                 "      the disk as a raw file\n"

@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "confine.h"
 #include "image_directory.h"
+#include "keys.h"
 #include "open.h"
 #include "report.h"
 
@@ -163,7 +165,7 @@ struct qcow2_image *own_files_open(struct own_files *own, const char *path,
     };
     struct qcow2_image *image;
 
-    *own = (struct own_files){ .image_path = path, .why = QCOW2_ERROR_INIT };
+    *own = (struct own_files){ .image_path = path, .keys = common->keys, .why = QCOW2_ERROR_INIT };
     layer_files_init(&own->layers);
     image = confine(&needs) ? open_image_files(path, common, flags, &own->layers) : NULL;
     if (image == NULL) {
@@ -178,6 +180,21 @@ struct qcow2_image *own_files_open(struct own_files *own, const char *path,
     return image;
 }
 
+/* Without its key file an encrypted image is lost as well. */
+static bool is_key_file(const struct own_files *own, const struct stat *file)
+{
+    for (unsigned i = 0; i < own->keys->file_count; i++) {
+        const char *name = own->keys->files[i];
+        struct stat input;
+
+        if (strcmp(name, "-") == 0 ? fstat(STDIN_FILENO, &input) == 0 && same_file(file, &input)
+                                   : is_at(file, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool own_files_spare(const struct own_files *own, const char *output, int fd,
                      const struct stat *file)
 {
@@ -189,6 +206,10 @@ bool own_files_spare(const struct own_files *own, const char *output, int fd,
         is_among(own->image, own->image_path, file) ||
         (own->chain != NULL && is_among(own->chain, own->image_path, file))) {
         report(output, "is a file of the image itself, which is never overwritten");
+        return false;
+    }
+    if (is_key_file(own, file)) {
+        report(output, "is a key file of the image, which is never overwritten");
         return false;
     }
     /* An empty file, such as a shell makes for a redirection, has nothing to lose. */

@@ -14,6 +14,7 @@
 struct own_files {
     const struct qcow2_image *image;
     const char *image_path;
+    const struct keys *keys;   /* their files are no targets either */
     struct layer_files layers; /* of the layers that are read */
     /* The headers of the whole chain, where the image is not read through it; NULL otherwise. */
     struct qcow2_image *chain;
@@ -29,8 +30,8 @@ struct qcow2_image *own_files_open(struct own_files *own, const char *path,
                                    const struct target *target);
 
 /* May `file` be overwritten? `fd` is a descriptor of it (O_PATH will do) or -1, `output` its name in the
- * report. Refuses, with a report, a file of the chain; and one that may be such a file, as far as is
- * known, unless it is empty. */
+ * report. Refuses, with a report, a file of the chain, a key file, and a file that may be one of the
+ * chain, as far as is known, unless it is empty. */
 bool own_files_spare(const struct own_files *own, const char *output, int fd,
                      const struct stat *file);
 

@@ -143,6 +143,22 @@ def test_new_file_that_more_users_could_read_than_an_encrypted_layer_is_refused(
     assert stat.S_IMODE((tmp_path / 'out').stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize('spelling', ['{}', 'link', 'hard'])
+def test_key_file_is_no_target(locked, tmp_path, spelling):
+    """The image would be lost with it."""
+    key = tmp_path / 'key'
+    key.write_bytes(PASSPHRASE)
+    (tmp_path / 'link').symlink_to('key')
+    (tmp_path / 'hard').hardlink_to(key)
+    out = tmp_path / spelling.format('key')
+    fails_in_one_line(run('convert', '--key-file', key, locked, out), f'{out}: ', 'is a key file of the image')
+    with open(out, 'r+b') as file:
+        fails_in_one_line(run('cat', '--key-file', key, locked, stdout=file), 'standard output: is a key file')
+    with open(key, 'rb') as file:
+        fails_in_one_line(run('convert', '--key-file', '-', locked, out, stdin=file), 'is a key file of the image')
+    assert key.read_bytes() == PASSPHRASE
+
+
 def test_file_that_an_encrypted_image_replaces_keeps_its_mode(tmp_path):
     """It is the user who has chosen that."""
     image, key = secret_chain(tmp_path, 0o600, None, 'luks')
