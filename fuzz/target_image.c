@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "memory.h"
@@ -78,6 +79,23 @@ static void take_options(const struct fuzz_sparse *sparse, struct fuzz_world *wo
     if (wishes[FUZZ_SNAPSHOT] != 0) {
         snapshot[0] = (char)wishes[FUZZ_SNAPSHOT];
         options->snapshot = snapshot;
+    }
+}
+
+/* For the log: a fuzzer whose inputs do not open is as busy as another. */
+static struct {
+    unsigned long executions, opened;
+} counts;
+
+static void print_counts(void)
+{
+    (void)fprintf(stderr, "stat::images_opened: %lu of %lu\n", counts.opened, counts.executions);
+}
+
+static void count_execution(void)
+{
+    if (counts.executions++ == 0 && atexit(print_counts) != 0) {
+        exit(1);
     }
 }
 
@@ -201,6 +219,7 @@ static void with_memory(const struct subject *subject)
     if (open_image(subject, &image, 0) < 0) {
         return;
     }
+    counts.opened++;
     fuzz_walk_start(&first, image, subject->world, subject->no_length);
     ask(subject, &first, true);
     FUZZ_REQUIRE(fuzz_memory_peak() <= (uint64_t)subject->sparse->sizes[0] +
@@ -238,6 +257,7 @@ static void without_memory(const struct subject *subject)
 
     rate = 1 + rate % 512;
     if (r == 0) {
+        counts.opened++;
         fuzz_walk_start(&right, image, subject->world, subject->no_length);
         ask(subject, &right, false);
         close_image(subject, image);
@@ -280,6 +300,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < 4; i++) {
         subject.seed = subject.seed << 8 | sparse.wishes[FUZZ_SEED + i];
     }
+    count_execution();
     if (WITHOUT_MEMORY) {
         without_memory(&subject);
     } else {
