@@ -113,6 +113,7 @@ static void compare(struct fuzz_walk *walk, const struct qcow2_extent *e)
         FUZZ_REQUIRE(r == (long long)n || r == QCOW2_E_CORRUPT || r == QCOW2_E_TRUNCATED ||
                          (r == QCOW2_E_IO && walk->no_length),
                      "a stream decodes or is broken");
+        walk->compressed_bytes += r > 0 && e->depth == 0 ? e->length : 0;
     }
     if (r > 0) {
         fuzz_walk_fold(walk, bytes, n);
@@ -173,6 +174,8 @@ void fuzz_walk_extents(struct fuzz_walk *walk, bool and_compare)
         FUZZ_REQUIRE(r == 1 && cursor == before + extent.length, "the disk is not over");
         FUZZ_REQUIRE(cursor <= end, "an extent ends where it is told to");
         require_extent(walk, &extent, before);
+        walk->stored_bytes +=
+            extent.kind == QCOW2_EXTENT_DATA && extent.depth == 0 ? extent.length : 0;
         fuzz_walk_fold_number(walk, extent.length ^ (uint64_t)extent.kind << 60);
         fuzz_walk_fold_number(walk, extent.host_offset);
         explain(walk, before, &extent);

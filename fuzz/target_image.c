@@ -169,7 +169,21 @@ static void ask(const struct subject *subject, struct fuzz_walk *walk, bool comp
     }
 }
 
-/* The check by itself, and whether it finds the same again: it keeps nothing between two calls. */
+static void check_and_survey(const struct subject *subject, struct fuzz_walk *walk)
+{
+    fuzz_walk_check(walk);
+    if (walk->world->failed) {
+        /* It has had its share of reads: a failure that says nothing of the survey. */
+        fuzz_walk_fold_number(walk, 1);
+        walk->world->failed = false;
+    }
+    /* A snapshot is another disk than the one that is surveyed, and tables behind the end of the file are not
+     * surveyed. */
+    fuzz_walk_survey(walk, subject->options->snapshot == NULL &&
+                               (subject->options->flags & QCOW2_OPEN_ZEROS_PAST_END) == 0);
+}
+
+/* Check and survey by themselves, and whether they find the same again: they keep nothing between two calls. */
 static void ask_for_check(const struct subject *subject, struct fuzz_walk *walk)
 {
     struct fuzz_walk again = *walk;
@@ -177,9 +191,9 @@ static void ask_for_check(const struct subject *subject, struct fuzz_walk *walk)
     if (!wanted(subject, FUZZ_SKIP_CHECK)) {
         return;
     }
-    fuzz_walk_check(walk);
+    check_and_survey(subject, walk);
     if (subject->seed % 8 == 0 && fuzz_walk_counts(walk)) {
-        fuzz_walk_check(&again);
+        check_and_survey(subject, &again);
         FUZZ_REQUIRE(!fuzz_walk_counts(&again) || again.hash == walk->hash,
                      "a check that is repeated finds the same");
     }
