@@ -43,6 +43,25 @@ static void require_bounds(const struct fuzz_walk *walk, const struct qcow2_surv
                  "nor is more of it compressed");
 }
 
+/* What opening took, and what one byte takes, in an image by itself: the caches are small, or none. */
+static void require_needs(struct fuzz_walk *walk, const struct qcow2_survey_result *result)
+{
+    static const uint64_t parts[] = { 0, 1, 2, 3, 5, 8 }; /* eighths of the disk */
+    uint64_t size = qcow2_size(walk->image);
+
+    FUZZ_REQUIRE(walk->world->open_memory_bytes <= result->open_memory_bytes,
+                 "opening takes what the survey says");
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        struct qcow2_error err = fuzz_error();
+        const uint8_t *byte;
+        long long r = fuzz_pread(walk, 0, size / 8 * parts[i], 1, &byte, &err);
+
+        fuzz_require_result(r, &err);
+        FUZZ_REQUIRE(walk->world->bytes <= result->byte_work_bytes,
+                     "a byte takes what the survey says");
+    }
+}
+
 void fuzz_walk_survey(struct fuzz_walk *walk, bool comparable)
 {
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
@@ -65,6 +84,9 @@ void fuzz_walk_survey(struct fuzz_walk *walk, bool comparable)
     require_sums(walk, &result);
     if (comparable) {
         require_bounds(walk, &result);
+        if (walk->n_layers == 1) {
+            require_needs(walk, &result);
+        }
     }
     fuzz_walk_fold(walk, &result, sizeof result);
 }

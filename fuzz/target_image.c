@@ -125,6 +125,7 @@ static int open_image(const struct subject *subject, struct qcow2_image **image_
     r = qcow2_open_source(&source, subject->options, image_ret, &err);
     fuzz_require_result(r, &err);
     FUZZ_REQUIRE(r <= 0 && (r == 0) == (*image_ret != NULL), "an image comes with success alone");
+    world->open_memory_bytes = fuzz_memory_peak();
     FUZZ_REQUIRE(fuzz_memory_peak() <= n_bytes + OPEN_BYTES, "opening takes n + 4 MiB");
     FUZZ_REQUIRE(r != QCOW2_E_NOMEM || fuzz_memory_failed(), "there is memory");
     FUZZ_REQUIRE(r != QCOW2_E_IO || subject->no_length, "no source has failed");
