@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* memory.h - how much memory the library has, and less for it than it wants. The linker sends its calls
- * (and the target's own) here: --wrap. What shared libraries take for themselves is not seen. */
+/* memory.h - how much memory the library has, less for it than it wants, and, where no address sanitizer
+ * does it better, what it writes past the end of a block. The linker sends its calls (and the target's own)
+ * here: --wrap. What shared libraries take for themselves is not seen. */
 #ifndef FUZZ_MEMORY_H
 #define FUZZ_MEMORY_H
 

@@ -11,10 +11,11 @@
 struct fuzz_world {
     const struct fuzz_sparse *sparse;
     unsigned opens, closes;
-    uint64_t reads, bytes; /* asked for since anybody set them to 0 */
-    uint64_t fail_at;      /* the read that fails, counted from 1; 0: none */
-    uint64_t max_bytes;    /* reads beyond it fail; 0: none do */
-    bool failed;           /* a read has failed since anybody set this to false */
+    uint64_t reads, bytes;      /* asked for since anybody set them to 0 */
+    uint64_t fail_at;           /* the read that fails, counted from 1; 0: none */
+    uint64_t max_bytes;         /* reads beyond it fail; 0: none do */
+    uint64_t open_memory_bytes; /* the most that opening took */
+    bool failed;                /* a read has failed since anybody set this to false */
 };
 
 /* A source for file 0 or 1. Its memory goes with its close. False: there is none. */

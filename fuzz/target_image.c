@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "memory.h"
@@ -81,6 +82,23 @@ static void take_options(const struct fuzz_sparse *sparse, struct fuzz_world *wo
     }
 }
 
+/* For the log: a fuzzer whose inputs do not open is as busy as another. */
+static struct {
+    unsigned long executions, opened;
+} counts;
+
+static void print_counts(void)
+{
+    (void)fprintf(stderr, "stat::images_opened: %lu of %lu\n", counts.opened, counts.executions);
+}
+
+static void count_execution(void)
+{
+    if (counts.executions++ == 0 && atexit(print_counts) != 0) {
+        exit(1);
+    }
+}
+
 struct subject {
     const struct fuzz_sparse *sparse;
     const struct qcow2_options *options;
@@ -107,6 +125,7 @@ static int open_image(const struct subject *subject, struct qcow2_image **image_
     r = qcow2_open_source(&source, subject->options, image_ret, &err);
     fuzz_require_result(r, &err);
     FUZZ_REQUIRE(r <= 0 && (r == 0) == (*image_ret != NULL), "an image comes with success alone");
+    world->open_memory_bytes = fuzz_memory_peak();
     FUZZ_REQUIRE(fuzz_memory_peak() <= n_bytes + OPEN_BYTES, "opening takes n + 4 MiB");
     FUZZ_REQUIRE(r != QCOW2_E_NOMEM || fuzz_memory_failed(), "there is memory");
     FUZZ_REQUIRE(r != QCOW2_E_IO || subject->no_length, "no source has failed");
@@ -151,7 +170,21 @@ static void ask(const struct subject *subject, struct fuzz_walk *walk, bool comp
     }
 }
 
-/* The check by itself, and whether it finds the same again: it keeps nothing between two calls. */
+static void check_and_survey(const struct subject *subject, struct fuzz_walk *walk)
+{
+    fuzz_walk_check(walk);
+    if (walk->world->failed) {
+        /* It has had its share of reads: a failure that says nothing of the survey. */
+        fuzz_walk_fold_number(walk, 1);
+        walk->world->failed = false;
+    }
+    /* A snapshot is another disk than the one that is surveyed, and tables behind the end of the file are not
+     * surveyed. */
+    fuzz_walk_survey(walk, subject->options->snapshot == NULL &&
+                               (subject->options->flags & QCOW2_OPEN_ZEROS_PAST_END) == 0);
+}
+
+/* Check and survey by themselves, and whether they find the same again: they keep nothing between two calls. */
 static void ask_for_check(const struct subject *subject, struct fuzz_walk *walk)
 {
     struct fuzz_walk again = *walk;
@@ -159,9 +192,9 @@ static void ask_for_check(const struct subject *subject, struct fuzz_walk *walk)
     if (!wanted(subject, FUZZ_SKIP_CHECK)) {
         return;
     }
-    fuzz_walk_check(walk);
+    check_and_survey(subject, walk);
     if (subject->seed % 8 == 0 && fuzz_walk_counts(walk)) {
-        fuzz_walk_check(&again);
+        check_and_survey(subject, &again);
         FUZZ_REQUIRE(!fuzz_walk_counts(&again) || again.hash == walk->hash,
                      "a check that is repeated finds the same");
     }
@@ -201,6 +234,7 @@ static void with_memory(const struct subject *subject)
     if (open_image(subject, &image, 0) < 0) {
         return;
     }
+    counts.opened++;
     fuzz_walk_start(&first, image, subject->world, subject->no_length);
     ask(subject, &first, true);
     FUZZ_REQUIRE(fuzz_memory_peak() <= (uint64_t)subject->sparse->sizes[0] +
@@ -238,6 +272,7 @@ static void without_memory(const struct subject *subject)
 
     rate = 1 + rate % 512;
     if (r == 0) {
+        counts.opened++;
         fuzz_walk_start(&right, image, subject->world, subject->no_length);
         ask(subject, &right, false);
         close_image(subject, image);
@@ -280,6 +315,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < 4; i++) {
         subject.seed = subject.seed << 8 | sparse.wishes[FUZZ_SEED + i];
     }
+    count_execution();
     if (WITHOUT_MEMORY) {
         without_memory(&subject);
     } else {

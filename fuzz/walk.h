@@ -19,6 +19,8 @@ struct fuzz_walk {
     struct qcow2_info layers[FUZZ_MAX_LAYERS];
     uint64_t hash;
     bool starved; /* something failed for want of memory: the number says nothing */
+    /* What the walk over the extents has seen of the image's own data, as far as it went. */
+    uint64_t stored_bytes, compressed_bytes;
 };
 
 /* Begins a walk; looks at the layers. */
@@ -39,6 +41,9 @@ void fuzz_walk_info(struct fuzz_walk *walk);
 /* lists.c: snapshots; bitmaps with their ranges; the check. */
 void fuzz_walk_lists(struct fuzz_walk *walk);
 void fuzz_walk_check(struct fuzz_walk *walk);
+
+/* survey.c; comparable: its sums bound what the walk has seen. */
+void fuzz_walk_survey(struct fuzz_walk *walk, bool comparable);
 
 /* extents.c: the disk from its start on, as far as a number of steps leads, each extent explained and, with
  * `compare`, read and compared with what it says. */

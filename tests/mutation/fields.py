@@ -201,3 +201,14 @@ def header_number(data, at, code):
     """A number of a header that may have been cut short: what is missing is 0, as QEMU reads it."""
     size = struct.calcsize(code)
     return struct.unpack(code, bytes(data[at:at + size]).ljust(size, b"\0"))[0]
+
+
+def extensions(head):
+    """(place, type) of each header extension, as far as they follow on each other."""
+    at = header_number(head, 100, ">I") if header_number(head, 4, ">I") == 3 else 72
+    while at + 8 <= len(head):
+        kind, length = struct.unpack_from(">II", head, at)
+        if kind == 0:
+            break
+        yield at, kind
+        at += 8 + -(-length // 8) * 8

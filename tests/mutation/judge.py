@@ -6,7 +6,7 @@ is one of those that docs/errata.md decides, and wherever it can be it is tried:
 gives QEMU's answer, on a file that has the zeros behind its end that QEMU assumes, or with the broken
 table that costs QEMU the whole image taken out of it. Difference is raised if no reason holds."""
 
-from fields import header_number
+from fields import LUKS_SLOT_BYTES, LUKS_SLOTS_AT, header_number
 from lab import TooLarge
 
 SAME = "same bytes"
@@ -26,6 +26,7 @@ NAME_IN_HEADER = "backing file name inside the header: the same bytes cannot be 
 SNAPSHOTS = "broken snapshot table: the disk does not depend on it"
 BITMAPS = "broken bitmaps: the disk does not depend on them"
 BOTH_TABLES = "broken snapshot table and bitmaps"
+SLOT_WRAPS = "LUKS key slot beyond 2^32 sectors: QEMU's sum wraps"
 
 OTHER_SIZE = "snapshot of a disk of another size: QEMU shows it with the size of today"
 NO_SIZE = "snapshot of a disk of 2^63 bytes or more: QEMU does not look at its size"
@@ -95,6 +96,8 @@ def why_we_fail(lab, ours, theirs):
             return NAME_IN_HEADER
         if "snapshot's sizes" in ours.words and has_absurd_sizes(lab):
             return NO_SIZE
+        if ours.code == "corrupt" and "reaches past the payload" in ours.words:
+            return slot_wraps(lab, ours, theirs)
         if ours.code != "truncated":
             raise Difference(f"we refuse ({ours.code}: {ours.words}), QEMU reads {theirs}")
     else:
@@ -128,6 +131,36 @@ def has_absurd_sizes(lab):
             return any(sizes[place] >= 0x80 for place in range(0, len(sizes) - 7, 8))
         at += -(-(40 + extra + ids + names) // 8) * 8
     return False
+
+
+def slot_wraps(lab, ours, theirs):
+    """The reason, if nothing but slots whose end wraps is between us and QEMU's answer: they are put back
+    where they were in the good image."""
+    edits = wrapping_slots(lab)
+    if edits:
+        with lab.patched(edits):
+            again = lab.ours()
+            if alike(lab, again, theirs):
+                return SLOT_WRAPS
+            if again.words != ours.words:
+                return f"{SLOT_WRAPS} + {why_we_fail(lab, again, theirs)}"
+    raise Difference(f"we refuse ({ours.code}: {ours.words}), QEMU reads {theirs}")
+
+
+def wrapping_slots(lab):
+    """Edits that take back those of key slots which end behind 2^32 sectors where the lower 32 bits of the
+    end are not past the payload."""
+    header, edits = lab.luks_header(), []
+    if header is None:
+        return edits
+    payload, key_bytes = lab.number(header + 104, 4), lab.number(header + 108, 4)
+    for slot in range(8):
+        at = header + LUKS_SLOTS_AT + slot * LUKS_SLOT_BYTES
+        start, good = lab.number(at + 40, 4), lab.image.data[at + 40:at + 44]
+        end = start + -(-key_bytes * lab.number(at + 44, 4) // 4096) * 8
+        if end >> 32 and end & 0xFFFFFFFF <= payload and start.to_bytes(4, "big") != good:
+            edits.append((at + 40, good))
+    return edits
 
 
 def check_only_truncated(ours, theirs):

@@ -14,7 +14,7 @@ import struct
 import subprocess
 
 from bases import DISK
-from fields import BITMAPS, header_number
+from fields import BITMAPS, LUKS, extensions, header_number
 from mutate import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -155,17 +155,16 @@ class Lab:
 
     def without_bitmaps(self):
         """The bitmaps extension under a name that nobody knows."""
+        return [(at, b"none") for at, kind in extensions(self.head()) if kind == BITMAPS]
+
+    def luks_header(self):
+        """Where it is, or None."""
         head = self.head()
-        at = header_number(head, 100, ">I") if header_number(head, 4, ">I") == 3 else 72
-        edits = []
-        while at + 8 <= len(head):
-            kind, length = struct.unpack_from(">II", head, at)
-            if kind == 0:
-                break
-            if kind == BITMAPS:
-                edits.append((at, b"none"))
-            at += 8 + -(-length // 8) * 8
-        return edits
+        places = [header_number(head, at + 8, ">Q") for at, kind in extensions(head) if kind == LUKS]
+        return places[0] if places else None
+
+    def number(self, at, width):
+        return int.from_bytes(os.pread(self.file.fileno(), width, at), "big")
 
     # -- what it is
 

@@ -11,6 +11,7 @@ import tempfile
 
 import pytest
 
+import fields
 import judge
 import run
 from bases import BASES
@@ -64,6 +65,14 @@ def test_file_is_put_back_after_each_variant(bench):
             pass
     with open(bench.path, "rb") as stream:
         assert stream.read() == before
+
+
+@pytest.fixture(scope="module")
+def luks():
+    with tempfile.TemporaryDirectory(dir=run.MEMORY) as directory:
+        made = Lab(BASES["luks-xts-plain64"], directory)
+        yield made
+        made.close()
 
 
 # The judge must be able to say no: answers that differ in each way there is.
@@ -124,3 +133,43 @@ def test_zeros_past_the_end_are_told_from_data(bench):
         outcome, reason = judge.verdict(bench)
     assert outcome in (judge.WE_FAIL, judge.WE_REFUSE, judge.THEY_REFUSE)
     assert judge.PAST_END in reason or judge.CUT_STREAM in reason
+
+
+KEY_BYTES, STRIPES = 64, 4000  # of the LUKS base, so that a slot takes this many sectors
+SLOT_SECTORS = -(-KEY_BYTES * STRIPES // 4096) * 8
+
+
+def slot_sector(luks, slot, sector):
+    """An edit: where the key material of a slot begins."""
+    return luks.luks_header() + 208 + 48 * slot + 40, sector.to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("sector", [(1 << 32) - 1, (1 << 32) - SLOT_SECTORS])
+def test_key_slot_whose_end_wraps_is_a_reason(luks, sector):
+    with luks.changed(Mutation([slot_sector(luks, 5, sector)])):
+        assert judge.verdict(luks) == (judge.WE_REFUSE, judge.SLOT_WRAPS)
+
+
+def test_key_slot_whose_end_wraps_hides_no_other_reason(luks):
+    """Beside it, the first cluster lies past the end of the file."""
+    table = luks.number(luks.number(40, 8), 8) & fields.OFFSET
+    far = (table, (1 << 63 | 1 << 30).to_bytes(8, "big"))
+    with luks.changed(Mutation([slot_sector(luks, 5, (1 << 32) - 1), far])):
+        assert judge.verdict(luks) == (judge.WE_REFUSE, f"{judge.SLOT_WRAPS} + {judge.PAST_END}")
+
+
+def test_key_slot_past_the_payload_is_refused_by_both(luks):
+    with luks.changed(Mutation([slot_sector(luks, 5, (1 << 32) - SLOT_SECTORS - 1)])):
+        assert judge.verdict(luks)[0] == judge.BOTH_REFUSE
+
+
+@pytest.mark.parametrize("sector, change", [
+    ((1 << 32) - SLOT_SECTORS - 1, {}), (1 << 20, {}),
+    ((1 << 32) - 1, {"bad": {3: "EIO"}}), ((1 << 32) - 1, {"bytes": b""})],
+    ids=["does-not-wrap", "far", "unreadable", "bytes"])
+def test_key_slot_is_no_reason_for_anything_else(luks, sector, change):
+    """QEMU would read an image whose slot only lies past the payload; or other bytes than ours."""
+    theirs = answer(luks, **change)
+    with luks.changed(Mutation([slot_sector(luks, 5, sector)])):
+        with pytest.raises(judge.Difference):
+            judge.verdict(Bench(luks, luks.ours(), theirs))
