@@ -270,13 +270,18 @@ struct qcow2_options {
     /* Passphrases. NULL: encrypted images fail with QCOW2_E_KEY. */
     qcow2_key_fn *get_key;
     void *get_key_ctx;
-    /* The work that trying a passphrase on all key slots of a LUKS header may take, in iterations of
-     * PBKDF2: an image chooses their number, so it must have a bound. Each counts once for every digest
-     * of its hash that the key is long, and four times that for all hashes but SHA-1 and SHA-256. 0:
-     * 167,772,160, up to half a minute. Slots that would take more than is left are passed over; if the
-     * passphrase fits no other, QCOW2_E_LIMIT. */
+    /* The most work that one open may spend on passphrases, all key slots of all files of the chain
+     * together, in iterations of PBKDF2. An image chooses their number, so it must be bounded.
+     *   work of one slot = (slot iterations + 4000) x digests(key) + digest iterations x digests(20)
+     *   digests(n)       = n bytes, divided by the length of the hash, rounded up
+     * times 4 unless the hash is SHA-1 or SHA-256. 0: QCOW2_DEFAULT_MAX_KEY_ITERATIONS. Slots that would
+     * take more than is left are skipped; if the passphrase fits no other, QCOW2_E_LIMIT. */
     uint64_t max_key_iterations;
 };
+/* 8 key slots or files, a key of 2 digests, 10 x 2^20 iterations: 167,772,160, which takes up to half a minute.
+ * A slot that qemu-img makes takes 4 to 20 million, by the speed of the machine that it ran on. */
+#define QCOW2_DEFAULT_MAX_KEY_ITERATIONS (UINT64_C(8) * 2 * 10 * 1048576)
+
 #define QCOW2_OPTIONS_INIT                                                                         \
     {                                                                                              \
         sizeof(struct qcow2_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, 0            \

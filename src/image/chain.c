@@ -94,7 +94,7 @@ static int open_data_file(struct q2_layer *layer, const struct qcow2_options *op
 
 /* Everything that reading the layer's own data needs. */
 static int open_data(struct q2_layer *layer, const struct qcow2_options *options,
-                     struct qcow2_error *err)
+                     struct q2_open_budget *budget, struct qcow2_error *err)
 {
     const struct q2_header *h = &layer->header;
     const bool as_snapshot = layer->depth == 0 && options->snapshot != NULL;
@@ -111,7 +111,7 @@ static int open_data(struct q2_layer *layer, const struct qcow2_options *options
     if (layer->geometry.data_file && (r = open_data_file(layer, options, err)) < 0) {
         return r;
     }
-    if ((r = q2_layer_unlock(layer, options, err)) < 0) {
+    if ((r = q2_layer_unlock(layer, options, budget, err)) < 0) {
         return r;
     }
     if (as_snapshot) {
@@ -189,7 +189,7 @@ static int check_loop(const struct qcow2_image *image, struct qcow2_error *err)
 }
 
 int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options,
-                  struct qcow2_error *err)
+                  struct q2_open_budget *budget, struct qcow2_error *err)
 {
     const bool metadata_only = (options->flags & QCOW2_OPEN_METADATA_ONLY) != 0;
     const bool follow = metadata_only ? (options->flags & QCOW2_OPEN_METADATA_CHAIN) != 0
@@ -200,7 +200,7 @@ int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options
     for (;;) {
         struct q2_layer *layer = &image->layers[image->n_layers - 1];
         unsigned depth = layer->depth;
-        int r = metadata_only ? 0 : open_data(layer, options, err);
+        int r = metadata_only ? 0 : open_data(layer, options, budget, err);
 
         if (r == 0 && (!follow || layer->backing_file == NULL ||
                        (options->flags & QCOW2_OPEN_VM_STATE) != 0)) {

@@ -12,6 +12,7 @@
 
 #include <qcow2.h>
 
+#include "crypto/luks.h"
 #include "format/extension.h"
 #include "format/header.h"
 #include "format/mapping.h"
@@ -188,6 +189,12 @@ int q2_head_read(struct q2_layer *layer, uint64_t bytes, struct qcow2_error *err
  * there. */
 int q2_head_take_string(char **string_ret, const uint8_t *bytes, size_t n, struct qcow2_error *err);
 
+/* What one open may still take, all files of the chain together: a limit for each file would be multiplied
+ * by the number of files, which the image chooses too. */
+struct q2_open_budget {
+    struct q2_luks_work keys;
+};
+
 /* ---- layer.c ---- */
 
 /* Opens one file of the chain as far as it needs no other: takes the source over whatever the outcome.
@@ -205,13 +212,13 @@ int q2_layer_load_l1(struct q2_layer *layer, uint64_t host_off, uint32_t entries
 
 /* Opens the files that image->layers[0], which is open, needs for its data to be read. */
 int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options,
-                  struct qcow2_error *err);
+                  struct q2_open_budget *budget, struct qcow2_error *err);
 
 /* ---- unlock.c ---- */
 
 /* Makes layer->cipher of what the key callback gives, if the layer is encrypted. */
 int q2_layer_unlock(struct q2_layer *layer, const struct qcow2_options *options,
-                    struct qcow2_error *err);
+                    struct q2_open_budget *budget, struct qcow2_error *err);
 
 /* Decrypts n bytes in place, the first of which is guest_off of the layer and host_off of its data. Both
  * are multiples of 512. */

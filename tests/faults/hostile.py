@@ -6,6 +6,7 @@ import os
 import struct
 
 import build
+import luks_writer
 import streams
 
 IMAGE = "disk.qcow2"
@@ -103,6 +104,25 @@ def deep_chain(directory):
             cluster_bits=12, size=64 << 10, l2={0: 0}, backing_file=f"{depth + 1}.qcow2".encode(),
             extensions=[build.Extension(build.EXT_BACKING_FORMAT, b"qcow2")]), name)
     scattered(128, "255.qcow2", directory)
+
+
+def encrypted_chain(directory, files, iterations, passphrase):
+    """Each file has a LUKS header of its own, with one key slot that the passphrase opens."""
+    luks_writer.ITERATIONS = iterations
+    for depth in range(files):
+        path = os.path.join(directory, IMAGE if depth == 0 else f"{depth}.qcow2")
+        build.Image(version=2, l2={0: build.Normal(b"x" * 4096)}, cluster_bits=12).write(path)
+        luks_writer.encrypt_image(path, passphrase, 64, "xts-plain64", "sha256")
+        with open(path, "r+b") as image:
+            pointer = image.read(112)[72:96]
+            name = f"{depth + 1}.qcow2".encode() if depth + 1 < files else b""
+            backing = struct.pack(">II8sII", 0xE2792ACA, 5, b"qcow2", 0, 0)
+            image.seek(8)
+            image.write(struct.pack(">QI", 512 if name else 0, len(name)))
+            image.seek(72)
+            image.write(pointer + backing)
+            image.seek(512)
+            image.write(name)
 
 
 def empty_tables_over_pieces(directory):
