@@ -163,6 +163,10 @@ int q2_layer_unlock(struct q2_layer *layer, const struct qcow2_options *options,
 static struct q2_cipher_worker *worker_for(struct q2_lane *lane, const struct q2_layer *layer,
                                            struct qcow2_error *err)
 {
+    if (layer->depth < lane->n_ciphers && lane->ciphers[layer->depth] != NULL) {
+        return lane->ciphers[layer->depth];
+    }
+    lane->grew = true;
     if (layer->depth >= lane->n_ciphers) {
         unsigned n = layer->depth + 1;
         struct q2_cipher_worker **ciphers = realloc(lane->ciphers, n * sizeof(*ciphers));
@@ -177,8 +181,8 @@ static struct q2_cipher_worker *worker_for(struct q2_lane *lane, const struct q2
         lane->ciphers = ciphers;
         lane->n_ciphers = n;
     }
-    if (lane->ciphers[layer->depth] == NULL) {
-        (void)q2_cipher_worker_create(layer->cipher, &lane->ciphers[layer->depth], err);
+    if (q2_cipher_worker_create(layer->cipher, &lane->ciphers[layer->depth], err) == 0) {
+        lane->n_workers++;
     }
     return lane->ciphers[layer->depth];
 }
