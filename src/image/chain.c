@@ -115,9 +115,9 @@ static int open_data(struct q2_layer *layer, const struct qcow2_options *options
         return r;
     }
     if (as_snapshot) {
-        return q2_layer_select_snapshot(layer, options, err);
+        return q2_layer_select_snapshot(layer, options, budget, err);
     }
-    return q2_layer_load_l1(layer, h->l1_off, h->l1_entries, err);
+    return q2_layer_load_l1(layer, h->l1_off, h->l1_entries, budget, err);
 }
 
 static int grow(struct qcow2_image *image, struct qcow2_error *err)
@@ -152,7 +152,7 @@ static int ask_for_backing(const struct q2_layer *layer, const struct qcow2_opti
 
 /* Opens the backing file of the last layer as the next one. */
 static int open_below(struct qcow2_image *image, const struct qcow2_options *options,
-                      struct qcow2_error *err)
+                      struct q2_open_budget *budget, struct qcow2_error *err)
 {
     unsigned depth = image->n_layers - 1;
     struct qcow2_source source;
@@ -166,7 +166,7 @@ static int open_below(struct qcow2_image *image, const struct qcow2_options *opt
         return r;
     }
     if ((r = q2_layer_open(&image->layers[depth + 1], &source, depth + 1, format, options->flags,
-                           err)) == 0) {
+                           budget, err)) == 0) {
         image->n_layers++;
     }
     return r;
@@ -214,7 +214,7 @@ int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options
             q2_error_depth(err, (int)depth);
             return r;
         }
-        if ((r = open_below(image, options, err)) < 0 || (r = check_loop(image, err)) < 0) {
+        if ((r = open_below(image, options, budget, err)) < 0 || (r = check_loop(image, err)) < 0) {
             return r;
         }
     }

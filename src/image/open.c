@@ -94,6 +94,8 @@ static int open_image(const struct qcow2_source *source, const struct qcow2_opti
     struct q2_open_budget budget = {
         .keys = { .max =
                       or_default(options->max_key_iterations, QCOW2_DEFAULT_MAX_KEY_ITERATIONS) },
+        .l1_bytes = Q2_CHAIN_L1_BYTES,
+        .head_bytes = Q2_CHAIN_HEAD_BYTES,
     };
     struct qcow2_image *image = calloc(1, sizeof *image);
     int r;
@@ -109,7 +111,8 @@ static int open_image(const struct qcow2_source *source, const struct qcow2_opti
         return q2_error_nomem(err);
     }
     image->flags = options->flags;
-    r = q2_layer_open(&image->layers[0], source, 0, (int)options->format, options->flags, err);
+    r = q2_layer_open(&image->layers[0], source, 0, (int)options->format, options->flags, &budget,
+                      err);
     if (r == 0) {
         image->n_layers = 1;
         r = q2_chain_open(image, options, &budget, err);
