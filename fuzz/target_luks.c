@@ -18,7 +18,7 @@
 /* Work of all slots at no more iterations than these, with the slowest hash and the longest key. */
 enum {
     MAX_ITERATIONS = 3,
-    MAX_WORK = Q2_LUKS_SLOTS * 4 * ((MAX_ITERATIONS + Q2_LUKS_STRIPES) * 4 + MAX_ITERATIONS * 2)
+    MAX_WORK = Q2_LUKS_SLOTS * 4 * ((MAX_ITERATIONS + Q2_LUKS_MERGE_WORK) * 4 + MAX_ITERATIONS * 2)
 };
 enum { SECTOR_BYTES = 512, PASSPHRASE_BYTES = 8 };
 

@@ -272,7 +272,7 @@ struct qcow2_options {
     void *get_key_ctx;
     /* The most work that one open may spend on passphrases, all key slots of all files of the chain
      * together, in iterations of PBKDF2. An image chooses their number, so it must be bounded.
-     *   work of one slot = (slot iterations + 4000) x digests(key) + digest iterations x digests(20)
+     *   work of one slot = (slot iterations + 16000) x digests(key) + digest iterations x digests(20)
      *   digests(n)       = n bytes, divided by the length of the hash, rounded up
      * times 4 unless the hash is SHA-1 or SHA-256. 0: QCOW2_DEFAULT_MAX_KEY_ITERATIONS. Slots that would
      * take more than is left are skipped; if the passphrase fits no other, QCOW2_E_LIMIT. */

@@ -114,7 +114,7 @@ static uint64_t work_of(enum q2_hash hash, size_t key_bytes, uint32_t iterations
 uint64_t q2_luks_slot_work(const struct q2_luks_header *header, const struct q2_luks_slot *slot)
 {
     return work_of(header->hash, header->key_bytes, slot->iterations) +
-           work_of(header->hash, header->key_bytes, Q2_LUKS_STRIPES) +
+           work_of(header->hash, header->key_bytes, Q2_LUKS_MERGE_WORK) +
            work_of(header->hash, Q2_LUKS_DIGEST_BYTES, header->digest_iterations);
 }
 

@@ -237,8 +237,8 @@ static void passphrase_beyond_the_bound_is_an_argument_error(void **state)
     free(region);
 }
 
-/* A key of two digests of SHA-256, 4000 stripes and the 5 iterations of the master key: for slot n. */
-enum { STRIPES = 2 * 4000, SLOT_0 = STRIPES + 2 * 10 + 5, SLOT_1 = STRIPES + 2 * 11 + 5 };
+/* A key of two digests of SHA-256, the work of merging stripes and the 5 iterations of the master key: for slot n. */
+enum { STRIPES = 2 * 16000, SLOT_0 = STRIPES + 2 * 10 + 5, SLOT_1 = STRIPES + 2 * 11 + 5 };
 
 static void iterations_of_the_master_key_are_bounded(void **state)
 {
@@ -248,9 +248,9 @@ static void iterations_of_the_master_key_are_bounded(void **state)
     write_slot(region, &aes_xts, 0, "secret");
     maker_store_be32(region->bytes + 164, 0xffffffff);
     expect_refusal(region, "secret", 0, QCOW2_E_LIMIT,
-                   "takes 4294975315 iterations, over the limit of 167772160 for one open");
+                   "takes 4294999315 iterations, over the limit of 167772160 for one open");
     maker_store_be32(region->bytes + 164, 1001);
-    expect_refusal(region, "secret", STRIPES + 1020, QCOW2_E_LIMIT, "takes 9021 iterations");
+    expect_refusal(region, "secret", STRIPES + 1020, QCOW2_E_LIMIT, "takes 33021 iterations");
     assert_int_equal(region->n_reads, 0);
     free(region);
 }
@@ -264,7 +264,7 @@ static void a_slot_over_the_limit_does_not_block_the_others(void **state)
     write_slot(region, &aes_xts, 1, "modest");
     maker_store_be32(region->bytes + 208 + 4, 0xffffffff);
     expect_opens(region, &aes_xts, "modest");
-    expect_refusal(region, "greedy", 0, QCOW2_E_LIMIT, "takes 8589950622 iterations");
+    expect_refusal(region, "greedy", 0, QCOW2_E_LIMIT, "takes 8589998622 iterations");
     free(region);
 }
 
@@ -276,7 +276,7 @@ static void the_limit_itself_is_allowed(void **state)
 
     (void)state;
     write_slot(region, &aes_xts, 0, "secret");
-    expect_refusal(region, "secret", SLOT_0 - 1, QCOW2_E_LIMIT, "takes 8025 iterations");
+    expect_refusal(region, "secret", SLOT_0 - 1, QCOW2_E_LIMIT, "takes 32025 iterations");
     assert_int_equal(unlock(region, "secret", SLOT_0, &cipher, &err), 0);
     q2_cipher_destroy(cipher);
     free(region);
@@ -292,7 +292,7 @@ static void all_slots_share_one_limit(void **state)
     (void)state;
     write_slot(region, &aes_xts, 0, "first");
     write_slot(region, &aes_xts, 1, "second");
-    expect_refusal(region, "second", SLOT_0 + SLOT_1 - 1, QCOW2_E_LIMIT, "takes 16052 iterations");
+    expect_refusal(region, "second", SLOT_0 + SLOT_1 - 1, QCOW2_E_LIMIT, "takes 64052 iterations");
     assert_int_equal(unlock(region, "second", SLOT_0 + SLOT_1, &cipher, &err), 0);
     q2_cipher_destroy(cipher);
     expect_refusal(region, "third", SLOT_0 + SLOT_1, QCOW2_E_KEY, "wrong passphrase");
@@ -317,7 +317,7 @@ static void all_headers_of_one_open_share_one_limit(void **state)
     q2_cipher_destroy(cipher);
     assert_int_equal(work.spent, work.max);
     assert_int_equal(unlock_within(region, "first", &work, &cipher, &err), QCOW2_E_LIMIT);
-    assert_non_null(strstr(err.message, "takes 40129 iterations, over the limit of 24077"));
+    assert_non_null(strstr(err.message, "takes 160129 iterations, over the limit of 96077"));
     assert_int_equal(work.spent, work.max);
     free(region);
 }
@@ -338,7 +338,7 @@ static void work_goes_by_the_length_of_the_key_and_the_hash(void **state)
 
         assert_int_equal(q2_luks_decode(region->bytes, sizeof region->bytes, &header, NULL), 0);
         assert_int_equal(q2_luks_slot_work(&header, &slot),
-                         ((100 + 4000) * wanted[i].key_digests + 5 * wanted[i].digest_digests) *
+                         ((100 + 16000) * wanted[i].key_digests + 5 * wanted[i].digest_digests) *
                              wanted[i].times);
         free(region);
     }
