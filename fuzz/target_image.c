@@ -75,7 +75,8 @@ static void take_options(const struct fuzz_sparse *sparse, struct fuzz_world *wo
     options->grant = grant;
     options->grant_ctx = world;
     options->get_key = (wishes[FUZZ_SOURCE] & FUZZ_NO_KEY) == 0 ? get_key : NULL;
-    options->max_key_iterations = 64;
+    /* One slot with SHA-256 and the longest key. */
+    options->max_key_iterations = 40000;
     if (wishes[FUZZ_SNAPSHOT] != 0) {
         snapshot[0] = (char)wishes[FUZZ_SNAPSHOT];
         options->snapshot = snapshot;

@@ -16,7 +16,10 @@
 #include "crypto/luks.h"
 
 /* Work of all slots at no more iterations than these, with the slowest hash and the longest key. */
-enum { MAX_ITERATIONS = 3, MAX_WORK = Q2_LUKS_SLOTS * MAX_ITERATIONS * 4 * (4 + 2) };
+enum {
+    MAX_ITERATIONS = 3,
+    MAX_WORK = Q2_LUKS_SLOTS * 4 * ((MAX_ITERATIONS + Q2_LUKS_MERGE_WORK) * 4 + MAX_ITERATIONS * 2)
+};
 enum { SECTOR_BYTES = 512, PASSPHRASE_BYTES = 8 };
 
 /* What the first byte asks for: unlocking takes a millisecond, so it is done rarely. */
@@ -141,6 +144,7 @@ static void unlock(struct q2_luks_header *h, unsigned what, uint8_t seed)
     struct qcow2_error err = fuzz_error();
     struct q2_cipher *cipher = NULL;
     bool fits = false;
+    struct q2_luks_work work = { .max = MAX_WORK };
     int r;
 
     memset(passphrase, seed, sizeof passphrase);
@@ -148,9 +152,10 @@ static void unlock(struct q2_luks_header *h, unsigned what, uint8_t seed)
         fits = make_fit(h, passphrase, seed) == 0;
     }
     material.fail_at = (what & FAIL_FIRST_READ) != 0 ? 1 : (what & FAIL_SECOND_READ) != 0 ? 2 : 0;
-    r = q2_luks_unlock(h, passphrase, sizeof passphrase, read_material, &material, MAX_WORK,
-                       &cipher, &err);
+    r = q2_luks_unlock(h, passphrase, sizeof passphrase, read_material, &material, &work, &cipher,
+                       &err);
     fuzz_require_result(r, &err);
+    FUZZ_REQUIRE(work.spent <= work.max, "the work stays within its limit");
     FUZZ_REQUIRE(r <= 0 && (r == 0) == (cipher != NULL), "a cipher comes with success alone");
     FUZZ_REQUIRE(material.reads <= Q2_LUKS_SLOTS, "a slot's material is read once");
     FUZZ_REQUIRE(!fits || material.fail_at == 1 || r == 0, "a passphrase that fits unlocks");

@@ -293,13 +293,18 @@ struct qcow2_options {
     /* Passphrases. NULL: encrypted images fail with QCOW2_E_KEY. */
     qcow2_key_fn *get_key;
     void *get_key_ctx;
-    /* The work that trying a passphrase on all key slots of a LUKS header may take, in iterations of
-     * PBKDF2: an image chooses their number, so it must have a bound. Each counts once for every digest
-     * of its hash that the key is long, and four times that for all hashes but SHA-1 and SHA-256. 0:
-     * 167,772,160, up to half a minute. Slots that would take more than is left are passed over; if the
-     * passphrase fits no other, QCOW2_E_LIMIT. */
+    /* The most work that one open may spend on passphrases, all key slots of all files of the chain
+     * together, in iterations of PBKDF2. An image chooses their number, so it must be bounded.
+     *   work of one slot = (slot iterations + 16000) x digests(key) + digest iterations x digests(20)
+     *   digests(n)       = n bytes, divided by the length of the hash, rounded up
+     * times 4 unless the hash is SHA-1 or SHA-256. 0: QCOW2_DEFAULT_MAX_KEY_ITERATIONS. Slots that would
+     * take more than is left are skipped; if the passphrase fits no other, QCOW2_E_LIMIT. */
     uint64_t max_key_iterations;
 };
+/* 8 key slots or files, a key of 2 digests, 10 x 2^20 iterations: 167,772,160, which takes up to half a minute.
+ * A slot that qemu-img makes takes 4 to 20 million, by the speed of the machine that it ran on. */
+#define QCOW2_DEFAULT_MAX_KEY_ITERATIONS (UINT64_C(8) * 2 * 10 * 1048576)
+
 #define QCOW2_OPTIONS_INIT                                                                         \
     {                                                                                              \
         sizeof(struct qcow2_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, 0            \
@@ -329,10 +334,17 @@ int qcow2_open_directory_of(const char *path, int *fd_ret, const char **name_ret
  * outside the file (QCOW2_E_TRUNCATED). Images flagged dirty or corrupt open: their data is
  * readable as far as their tables are.
  *
- * Memory, whatever the image says: for each file of the chain at most its length and 4 MiB while it is
- * opened, what larger cache budgets than the default take from the start not counted, and that stays
- * within them. Work: four reads of each file, nine more and what max_key_iterations allows with LUKS,
- * and two for each snapshot the image has if one is asked for. */
+ * Memory, whatever the image says: opening takes at most 4 MiB and the length of the file for each file of
+ * the chain, and at most 40 MiB and 32 KiB for each file (192 KiB if the file is encrypted with CAST5). L1
+ * tables of all files together take at most 16 MiB of that: others are read through the table cache. Header
+ * extensions of all files together may have at most 8 MiB, those of files with less than 4 KiB not counted:
+ * QCOW2_E_LIMIT. An open image takes its caches in addition, and at most 64 MiB that calls keep for later
+ * calls, however many threads read: with the default caches at most 128 MiB and 32 KiB for each file in all.
+ * Calls that are running take what qcow2_pread says. Larger cache budgets take a part of themselves from
+ * the start.
+ *
+ * Work: four reads of each file, nine more with LUKS, two for each snapshot the image has if one is asked
+ * for, and what max_key_iterations allows for all files together. */
 int qcow2_open(const char *path, const struct qcow2_options *options,
                struct qcow2_image **image_ret, struct qcow2_error *err);
 
@@ -363,8 +375,11 @@ uint64_t qcow2_size(const struct qcow2_image *image);
  * Work, whatever the image says: for each cluster of the range (each subcluster, where the image has
  * them; the smallest of a chain) and each file of the chain at most 6 reads of 4 KiB of tables, and
  * one of data. A compressed cluster is read in one piece, of 256 KiB or two clusters if those are more,
- * and decoded once. Memory, kept for later calls: two such pieces and what the decoder needs, for each
- * call that runs at the same time.
+ * and decoded once.
+ *
+ * Memory, for each call that runs at the same time: one such piece, one cluster, what the decoder needs
+ * (512 KiB, and another cluster for zstd) and 8 KiB for each encrypted file of the chain. Of this the image
+ * keeps at most 64 MiB for later calls.
  *
  * Errors: QCOW2_E_CORRUPT (a table entry breaks a rule, compressed data does not decode to exactly
  * one cluster), QCOW2_E_TRUNCATED, QCOW2_E_IO, QCOW2_E_NOMEM, QCOW2_E_ARGUMENT (NULL, a count
@@ -816,7 +831,11 @@ struct qcow2_copy_options {
  * disk as a stream, in order, zeros included. The descriptor's file offset is of no meaning before
  * and undefined after, streams aside. Nothing is flushed to the medium: call fsync for that.
  *
- * Memory: about 1 MiB and two clusters for each thread, beside the image's caches.
+ * Memory, beside what the image keeps: at most 128 MiB for buffers and the reads into them, and what decoders
+ * need, for all threads together. A thread has a buffer of 1 MiB or one cluster, whichever is larger, so with
+ * clusters of 512 KiB and more fewer threads may be started than `threads` asks for: 16 with clusters of
+ * 2 MiB, and 12 where there are two such buffers for each thread (a stream, qcow2_copy_to_callback,
+ * qcow2_compare).
  *
  * Errors: as qcow2_pread; QCOW2_E_ARGUMENT for a file of the image itself (qcow2_has_file), which is
  * left as it is; QCOW2_E_IO with sys_errno for the target (ENOSPC, EPIPE, ...); QCOW2_E_CANCELLED. After

@@ -15,6 +15,11 @@ void q2_decoder_deinit(struct q2_decoder *decoder)
     q2_zstd_deinit(decoder);
 }
 
+size_t q2_decoder_bytes(const struct q2_decoder *decoder)
+{
+    return q2_deflate_bytes(decoder) + q2_zstd_bytes(decoder);
+}
+
 enum q2_codec_result q2_codec_decode(struct q2_decoder *decoder, int compression, const void *in,
                                      size_t in_bytes, bool cut, void *out, size_t out_bytes)
 {

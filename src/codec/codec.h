@@ -26,6 +26,10 @@ enum q2_codec_result {
 void q2_decoder_init(struct q2_decoder *decoder);
 void q2_decoder_deinit(struct q2_decoder *decoder);
 
+/* The memory that the contexts hold: exact for zstd, whose ring follows the frames it has decoded, and an
+ * upper bound for the others. */
+size_t q2_decoder_bytes(const struct q2_decoder *decoder);
+
 /* Fills out[0, out_bytes), one whole cluster, from in[0, in_bytes). What follows the stream in the
  * input is ignored. `compression` is an enum qcow2_compression. `cut`: the file ended before the input
  * did, so a stream that would go on reading is not complete. */
@@ -36,8 +40,10 @@ enum q2_codec_result q2_codec_decode(struct q2_decoder *decoder, int compression
 enum q2_codec_result q2_deflate_decode(struct q2_decoder *decoder, const void *in, size_t in_bytes,
                                        bool cut, void *out, size_t out_bytes);
 void q2_deflate_deinit(struct q2_decoder *decoder);
+size_t q2_deflate_bytes(const struct q2_decoder *decoder);
 enum q2_codec_result q2_zstd_decode(struct q2_decoder *decoder, const void *in, size_t in_bytes,
                                     void *out, size_t out_bytes);
 void q2_zstd_deinit(struct q2_decoder *decoder);
+size_t q2_zstd_bytes(const struct q2_decoder *decoder);
 
 #endif

@@ -103,3 +103,12 @@ void q2_deflate_deinit(struct q2_decoder *decoder)
         decoder->deflate_slow = NULL;
     }
 }
+
+size_t q2_deflate_bytes(const struct q2_decoder *decoder)
+{
+    /* libdeflate's tables; zlib's state and window. */
+    enum { FAST_BYTES = 16 * 1024, SLOW_BYTES = 48 * 1024 };
+
+    return (decoder->deflate != NULL ? FAST_BYTES : (size_t)0) +
+           (decoder->deflate_slow != NULL ? SLOW_BYTES : (size_t)0);
+}

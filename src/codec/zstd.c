@@ -179,3 +179,8 @@ void q2_zstd_deinit(struct q2_decoder *decoder)
         decoder->zstd = NULL;
     }
 }
+
+size_t q2_zstd_bytes(const struct q2_decoder *decoder)
+{
+    return decoder->zstd != NULL ? ZSTD_sizeof_DCtx(decoder->zstd) : 0;
+}

@@ -251,7 +251,8 @@ static int begin(struct q2_copy *copy, struct qcow2_image *image_a, struct qcow2
 /* Everything is there but the buffers. */
 static int run(struct compare *job, struct qcow2_error *err)
 {
-    unsigned workers = allocate(job, q2_copy_workers(job->copy));
+    unsigned workers = allocate(
+        job, q2_copy_workers(job->copy, 2 * job->pairs.piece_bytes, job->pairs.cluster_bytes));
     int ret;
 
     if (workers == 0) {

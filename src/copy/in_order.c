@@ -254,7 +254,9 @@ int q2_copy_in_order(struct q2_copy *copy, uint64_t zero_bytes, q2_deliver *deli
     if (ret < 0) {
         return ret;
     }
-    workers = allocate(&job, q2_copy_workers(copy), (size_t)limits.stored_bytes);
+    workers = allocate(
+        &job, q2_copy_workers(copy, BUFFERS_PER_WORKER * limits.stored_bytes, cluster_bytes),
+        (size_t)limits.stored_bytes);
     if (workers == 0) {
         ret = q2_fault_set(err, QCOW2_E_NOMEM, 0, "no memory for copy buffers");
     } else {

@@ -80,11 +80,17 @@ void q2_copy_deinit(struct q2_copy *copy)
     pthread_mutex_destroy(&copy->lock);
 }
 
-unsigned q2_copy_workers(const struct q2_copy *copy)
+unsigned q2_copy_workers(const struct q2_copy *copy, uint64_t buffer_bytes, uint64_t cluster_bytes)
 {
-    uint64_t pieces = copy->length / copy->plan.limits.stored_bytes + 1;
+    /* What qcow2_pread takes meanwhile, as qcow2.h says: compressed input and one cluster. */
+    const uint64_t least_input = UINT64_C(256) << 10;
+    uint64_t input = 2 * cluster_bytes > least_input ? 2 * cluster_bytes : least_input;
+    uint64_t fit = Q2_COPY_MEMORY_BYTES / (buffer_bytes + input + cluster_bytes);
+    uint64_t workers = copy->length / copy->plan.limits.stored_bytes + 1;
 
-    return pieces < copy->threads ? (unsigned)pieces : copy->threads;
+    workers = workers < fit ? workers : fit;
+    workers = workers < copy->threads ? workers : copy->threads;
+    return workers > 0 ? (unsigned)workers : 1;
 }
 
 static void *run_member(void *ctx)

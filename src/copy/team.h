@@ -14,6 +14,10 @@
 
 enum { Q2_COPY_MAX_THREADS = 64 };
 
+/* The most memory that the threads of one call take, for buffers and for reading into them: 16 threads that
+ * copy 2 MiB clusters to a file, the largest default there is. */
+#define Q2_COPY_MEMORY_BYTES (UINT64_C(128) << 20)
+
 struct q2_copy {
     struct qcow2_image *image;
     uint32_t flags;   /* enum qcow2_copy_flags */
@@ -46,8 +50,10 @@ int q2_copy_init(struct q2_copy *copy, const struct q2_plan_limits *limits,
                  struct qcow2_error *err);
 void q2_copy_deinit(struct q2_copy *copy);
 
-/* How many threads the copy can use: no more than there can be pieces. */
-unsigned q2_copy_workers(const struct q2_copy *copy);
+/* How many threads the copy can use: no more than asked for, than there can be pieces, and than fit into
+ * Q2_COPY_MEMORY_BYTES if each has buffers of buffer_bytes; at least 1. cluster_bytes: of the largest cluster
+ * of what is read. */
+unsigned q2_copy_workers(const struct q2_copy *copy, uint64_t buffer_bytes, uint64_t cluster_bytes);
 
 /* Runs work(job, 0) .. work(job, workers - 1), each on a thread of its own, the last on this one,
  * and waits for all. Started threads receive no signals. One that cannot be started is done

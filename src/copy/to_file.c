@@ -179,7 +179,8 @@ int q2_copy_to_target(struct q2_copy *copy, struct q2_target *target, struct qco
     if (ret < 0) {
         return ret;
     }
-    workers = allocate(&job, q2_copy_workers(copy), limits.stored_bytes + Q2_COPY_BLOCK_BYTES);
+    workers = allocate(&job, q2_copy_workers(copy, limits.stored_bytes, cluster_bytes),
+                       limits.stored_bytes + Q2_COPY_BLOCK_BYTES);
     if (workers == 0) {
         ret = q2_fault_set(err, QCOW2_E_NOMEM, 0, "no memory for a copy buffer");
     }

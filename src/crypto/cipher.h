@@ -20,6 +20,9 @@ struct qcow2_error;
 struct q2_cipher;
 struct q2_cipher_worker;
 
+/* The memory of one worker is less: 5 KiB, and three keys of libcrypto's of at most 700 bytes. */
+enum { Q2_CIPHER_WORKER_BYTES = 8 * 1024 };
+
 struct q2_cipher_method {
     enum q2_cipher_family family;
     enum q2_cipher_mode mode;

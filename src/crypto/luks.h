@@ -20,18 +20,23 @@ enum {
     Q2_LUKS_HEADER_BYTES = 592, /* 208 and eight slots of 48 */
     Q2_LUKS_SLOTS = 8,
     Q2_LUKS_STRIPES = 4000, /* the only number that is ever written */
+    /* The work of merging them, in iterations of PBKDF2: for a key of 64 bytes and SHA-256, 5 ms, where an
+     * iteration takes 90 ns, rounded. */
+    Q2_LUKS_MERGE_WORK = 4 * Q2_LUKS_STRIPES,
     Q2_LUKS_SALT_BYTES = 32,
     Q2_LUKS_DIGEST_BYTES = 20, /* whatever the hash */
     /* 64 key bytes times 4000 stripes; a multiple of 512 as it is. */
     Q2_LUKS_MAX_MATERIAL_BYTES = 256000,
     /* What cryptsetup takes from a key file at most; hashing it costs nothing beside the rest. */
-    Q2_LUKS_MAX_PASSPHRASE_BYTES = 8 * 1024 * 1024,
-    /* A default for q2_luks_unlock's limit. QEMU aims at two seconds of its own time for a slot, which
-     * came to 8 million iterations of SHA-256 on a fast processor, for a key of two digests: eight
-     * slots of that, and the digests of eight master keys, are below this. An iteration took 90 ns
-     * there, so all that an image may ask for is a quarter of a minute; with the slowest hash
-     * (RIPEMD-160, 700 ns) half a minute. */
-    Q2_LUKS_DEFAULT_MAX_WORK = 160 * 1024 * 1024
+    Q2_LUKS_MAX_PASSPHRASE_BYTES = 8 * 1024 * 1024
+};
+
+/* The work of trying passphrases, counted by q2_luks_slot_work. One such budget serves all headers of a
+ * backing chain: a limit for each header would be multiplied by the number of files, which the image
+ * chooses too. */
+struct q2_luks_work {
+    uint64_t max;
+    uint64_t spent; /* at most max */
 };
 
 struct q2_luks_slot {
@@ -76,21 +81,22 @@ typedef int q2_luks_read_material(void *ctx, uint8_t *buf, size_t count, uint64_
 /* Tries the passphrase on each active slot in turn; the first that fits gives the cipher for the
  * image's data. Nothing of the passphrase or the keys is left in memory but inside that cipher.
  *
- * max_work bounds what all slots together may take (0: Q2_LUKS_DEFAULT_MAX_WORK), as q2_luks_slot_work
- * counts it. A slot that would take more than is left is passed over, so that it cannot keep the others
- * from being opened.
+ * Each slot that is tried adds its work to work->spent, which never exceeds work->max. A slot that would
+ * take more than is left is skipped, so that it cannot keep the others from being opened.
  *
  * QCOW2_E_KEY: the passphrase fits no slot, or none is active. QCOW2_E_LIMIT: it fits none that was tried, and
- * one would have taken more than max_work left. QCOW2_E_UNSUPPORTED: no crypto
+ * at least one was skipped. QCOW2_E_UNSUPPORTED: no crypto
  * library, or it lacks the cipher or hash. QCOW2_E_ARGUMENT: the passphrase is longer than
  * Q2_LUKS_MAX_PASSPHRASE_BYTES. QCOW2_E_NOMEM, and whatever the callback returns. */
 int q2_luks_unlock(const struct q2_luks_header *header, const void *passphrase,
                    size_t passphrase_bytes, q2_luks_read_material *read_material, void *ctx,
-                   uint64_t max_work, struct q2_cipher **cipher_ret, struct qcow2_error *err);
+                   struct q2_luks_work *work, struct q2_cipher **cipher_ret,
+                   struct qcow2_error *err);
 
-/* What trying a passphrase on a slot takes, the digest of the master key included: iterations of PBKDF2, each
- * counted once for every digest that the key is long, and four times that for all hashes but SHA-1 and
- * SHA-256, which are so much quicker. */
+/* The work of trying a passphrase on a slot: the sum, over the slot's key and the digest of the master key,
+ * of iterations of PBKDF2 times the number of digests that make up the result. Merging the stripes of a slot counts as
+ * 16,000 iterations for its key. Four times that for all hashes but SHA-1 and
+ * SHA-256, which are faster by about that factor. */
 uint64_t q2_luks_slot_work(const struct q2_luks_header *header, const struct q2_luks_slot *slot);
 
 #endif

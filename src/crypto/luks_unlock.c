@@ -101,7 +101,8 @@ static int no_slot_fits(unsigned n_active, struct qcow2_error *err)
                         n_active == 1 ? "slot" : "slots");
 }
 
-/* No sum of these wraps: 2^32 iterations of at most four digests, four times. */
+/* Below 2^37: fewer than 2^32 iterations, at most four digests and a factor of four. No sum of these for
+ * the slots of a chain wraps. */
 static uint64_t work_of(enum q2_hash hash, size_t key_bytes, uint32_t iterations)
 {
     const size_t digest_bytes = q2_hash_digest_bytes(hash);
@@ -113,22 +114,20 @@ static uint64_t work_of(enum q2_hash hash, size_t key_bytes, uint32_t iterations
 uint64_t q2_luks_slot_work(const struct q2_luks_header *header, const struct q2_luks_slot *slot)
 {
     return work_of(header->hash, header->key_bytes, slot->iterations) +
+           work_of(header->hash, header->key_bytes, Q2_LUKS_MERGE_WORK) +
            work_of(header->hash, Q2_LUKS_DIGEST_BYTES, header->digest_iterations);
 }
 
 int q2_luks_unlock(const struct q2_luks_header *header, const void *passphrase,
                    size_t passphrase_bytes, q2_luks_read_material *read_material, void *ctx,
-                   uint64_t max_work, struct q2_cipher **cipher_ret, struct qcow2_error *err)
+                   struct q2_luks_work *work, struct q2_cipher **cipher_ret,
+                   struct qcow2_error *err)
 {
     struct attempt *a;
     unsigned n_active = 0;
-    uint64_t left, passed_over = 0; /* the work of a slot that was; such work is never 0 */
+    uint64_t skipped = 0; /* the work of all skipped slots; that of one is never 0 */
     int r = 0;
 
-    if (max_work == 0) {
-        max_work = Q2_LUKS_DEFAULT_MAX_WORK;
-    }
-    left = max_work;
     if (passphrase_bytes > Q2_LUKS_MAX_PASSPHRASE_BYTES) {
         return q2_error_set(err, QCOW2_E_ARGUMENT, "the passphrase is longer than %d bytes",
                             Q2_LUKS_MAX_PASSPHRASE_BYTES);
@@ -141,26 +140,27 @@ int q2_luks_unlock(const struct q2_luks_header *header, const void *passphrase,
     r = probe_cipher(header, err);
     for (unsigned i = 0; r == 0 && i < Q2_LUKS_SLOTS; i++) {
         const struct q2_luks_slot *slot = &header->slots[i];
-        const uint64_t work = slot->active ? q2_luks_slot_work(header, slot) : 0;
+        const uint64_t needed = slot->active ? q2_luks_slot_work(header, slot) : 0;
 
         if (!slot->active) {
             continue;
         }
         n_active++;
-        if (work > left) {
-            passed_over = work;
+        if (needed > work->max - work->spent) {
+            skipped += needed;
             continue;
         }
-        left -= work;
+        work->spent += needed;
         r = try_slot(header, slot, passphrase, passphrase_bytes, read_material, ctx, a, err);
     }
     if (r == 1) {
         r = q2_cipher_create(&header->method, a->master_key, header->key_bytes, cipher_ret, err);
-    } else if (r == 0 && passed_over != 0) {
+    } else if (r == 0 && skipped != 0) {
         r = q2_error_set(err, QCOW2_E_LIMIT,
-                         "a LUKS key slot takes work of %llu iterations, over the limit of %llu "
-                         "for all slots",
-                         (unsigned long long)passed_over, (unsigned long long)max_work);
+                         "trying all LUKS key slots, those of the files before included, takes "
+                         "%llu iterations, over the limit of %llu for one open",
+                         (unsigned long long)(work->spent + skipped),
+                         (unsigned long long)work->max);
     } else if (r == 0) {
         r = no_slot_fits(n_active, err);
     }

@@ -66,14 +66,15 @@ int q2_cipher_decrypt(struct q2_cipher_worker *worker, uint8_t *dst, const uint8
 
 int q2_luks_unlock(const struct q2_luks_header *header, const void *passphrase,
                    size_t passphrase_bytes, q2_luks_read_material *read_material, void *ctx,
-                   uint64_t max_work, struct q2_cipher **cipher_ret, struct qcow2_error *err)
+                   struct q2_luks_work *work, struct q2_cipher **cipher_ret,
+                   struct qcow2_error *err)
 {
     (void)header;
     (void)passphrase;
     (void)passphrase_bytes;
     (void)read_material;
     (void)ctx;
-    (void)max_work;
+    (void)work;
     (void)cipher_ret;
     return not_built_in(err);
 }

@@ -94,7 +94,7 @@ static int open_data_file(struct q2_layer *layer, const struct qcow2_options *op
 
 /* Everything that reading the layer's own data needs. */
 static int open_data(struct q2_layer *layer, const struct qcow2_options *options,
-                     struct qcow2_error *err)
+                     struct q2_open_budget *budget, struct qcow2_error *err)
 {
     const struct q2_header *h = &layer->header;
     const bool as_snapshot = layer->depth == 0 && options->snapshot != NULL;
@@ -111,13 +111,13 @@ static int open_data(struct q2_layer *layer, const struct qcow2_options *options
     if (layer->geometry.data_file && (r = open_data_file(layer, options, err)) < 0) {
         return r;
     }
-    if ((r = q2_layer_unlock(layer, options, err)) < 0) {
+    if ((r = q2_layer_unlock(layer, options, budget, err)) < 0) {
         return r;
     }
     if (as_snapshot) {
-        return q2_layer_select_snapshot(layer, options, err);
+        return q2_layer_select_snapshot(layer, options, budget, err);
     }
-    return q2_layer_load_l1(layer, h->l1_off, h->l1_entries, err);
+    return q2_layer_load_l1(layer, h->l1_off, h->l1_entries, budget, err);
 }
 
 static int grow(struct qcow2_image *image, struct qcow2_error *err)
@@ -152,7 +152,7 @@ static int ask_for_backing(const struct q2_layer *layer, const struct qcow2_opti
 
 /* Opens the backing file of the last layer as the next one. */
 static int open_below(struct qcow2_image *image, const struct qcow2_options *options,
-                      struct qcow2_error *err)
+                      struct q2_open_budget *budget, struct qcow2_error *err)
 {
     unsigned depth = image->n_layers - 1;
     struct qcow2_source source;
@@ -166,7 +166,7 @@ static int open_below(struct qcow2_image *image, const struct qcow2_options *opt
         return r;
     }
     if ((r = q2_layer_open(&image->layers[depth + 1], &source, depth + 1, format, options->flags,
-                           err)) == 0) {
+                           budget, err)) == 0) {
         image->n_layers++;
     }
     return r;
@@ -189,7 +189,7 @@ static int check_loop(const struct qcow2_image *image, struct qcow2_error *err)
 }
 
 int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options,
-                  struct qcow2_error *err)
+                  struct q2_open_budget *budget, struct qcow2_error *err)
 {
     const bool metadata_only = (options->flags & QCOW2_OPEN_METADATA_ONLY) != 0;
     const bool follow = metadata_only ? (options->flags & QCOW2_OPEN_METADATA_CHAIN) != 0
@@ -200,7 +200,7 @@ int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options
     for (;;) {
         struct q2_layer *layer = &image->layers[image->n_layers - 1];
         unsigned depth = layer->depth;
-        int r = metadata_only ? 0 : open_data(layer, options, err);
+        int r = metadata_only ? 0 : open_data(layer, options, budget, err);
 
         if (r == 0 && (!follow || layer->backing_file == NULL ||
                        (options->flags & QCOW2_OPEN_VM_STATE) != 0)) {
@@ -214,7 +214,7 @@ int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options
             q2_error_depth(err, (int)depth);
             return r;
         }
-        if ((r = open_below(image, options, err)) < 0 || (r = check_loop(image, err)) < 0) {
+        if ((r = open_below(image, options, budget, err)) < 0 || (r = check_loop(image, err)) < 0) {
             return r;
         }
     }

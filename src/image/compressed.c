@@ -47,7 +47,7 @@ static const uint8_t *fetch(struct qcow2_image *image, struct q2_lane *lane,
     lane->held_bytes = 0;
     end = q2_lookup_compressed_end(image, lane, run, ahead_bytes, Q2_BATCH_BYTES);
     count = q2_window_existing(file, run->host_off, end - run->host_off);
-    if (!q2_scratch_reserve(&lane->compressed, (size_t)q2_round_up(count, GRAIN_BITS))) {
+    if (!q2_lane_reserve(lane, &lane->compressed, (size_t)q2_round_up(count, GRAIN_BITS))) {
         *code_ret = q2_error_nomem(err);
         return NULL;
     }
@@ -85,6 +85,7 @@ static int decode(struct qcow2_image *image, struct q2_lane *lane, const struct 
     if (stream == NULL) {
         return code;
     }
+    lane->grew = true; /* the decoder might */
     switch (q2_codec_decode(&lane->decoder, (int)header->compression, stream, bytes,
                             bytes < run->compressed_bytes, to, cluster_bytes)) {
     case Q2_CODEC_OK:
@@ -124,7 +125,7 @@ int q2_compressed_read(struct qcow2_image *image, struct q2_lane *lane, const st
     }
     q2_lane_count(lane, Q2_COMP_MISSES, 1);
     if (!whole) {
-        if (!q2_scratch_reserve(&lane->cluster, cluster_bytes)) {
+        if (!q2_lane_reserve(lane, &lane->cluster, cluster_bytes)) {
             return q2_error_nomem(err);
         }
         to = lane->cluster.bytes;

@@ -151,6 +151,24 @@ static int take_extension(struct q2_layer *layer, const struct q2_extension *ext
     }
 }
 
+/* Keeps what the extensions use, `end` being where they do, of all that was read in search of them. */
+static void trim_head(struct q2_layer *layer, uint64_t end)
+{
+    uint8_t *head;
+
+    if (end >= layer->head_bytes || layer->head_bytes <= Q2_FIRST_READ_BYTES) {
+        return;
+    }
+    if (end < Q2_FIRST_READ_BYTES) {
+        end = Q2_FIRST_READ_BYTES;
+    }
+    head = realloc(layer->head, (size_t)end);
+    if (head != NULL) {
+        layer->head = head;
+        layer->head_bytes = (size_t)end;
+    }
+}
+
 static int load_extensions(struct q2_layer *layer, struct qcow2_error *err)
 {
     uint64_t end = q2_header_extensions_end(&layer->header);
@@ -169,6 +187,7 @@ static int load_extensions(struct q2_layer *layer, struct qcow2_error *err)
             return r;
         }
     }
+    trim_head(layer, pos + 8); /* the end marker is 8 bytes */
     return 0;
 }
 

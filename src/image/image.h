@@ -12,6 +12,7 @@
 
 #include <qcow2.h>
 
+#include "crypto/luks.h"
 #include "format/extension.h"
 #include "format/header.h"
 #include "format/mapping.h"
@@ -25,8 +26,9 @@ struct q2_cipher;
  * is. */
 enum { Q2_TABLE_BLOCK_BYTES = 4096, Q2_TABLE_BLOCK_WORDS = Q2_TABLE_BLOCK_BYTES / 8 };
 
-/* An L1 table of this size or less is read at open and kept; a larger one, of a disk beyond 64 TiB in
- * the usual clusters, goes through the table cache. */
+/* An L1 table of this size or less is read at open and kept, unless the files before have used up
+ * Q2_CHAIN_L1_BYTES; a larger one, of a disk beyond 64 TiB in the usual clusters, goes through the table
+ * cache. */
 #define Q2_L1_RESIDENT_BYTES (UINT64_C(1) << 20)
 
 /* What the caches may take, unless the options say otherwise. */
@@ -177,6 +179,9 @@ int q2_encrypted_read(struct q2_lane *lane, const struct q2_run *run, void *buf,
 
 /* ---- head.c, head_v1.c: what the start of a file says ---- */
 
+/* What is read of a file before anything is known of it: nearly always all that open needs. */
+enum { Q2_FIRST_READ_BYTES = 4096 };
+
 /* Reads header, extensions and names of a version 2 or 3 file whose first bytes are in layer->head. */
 int q2_head_load(struct q2_layer *layer, uint32_t flags, struct qcow2_error *err);
 int q2_head_load_v1(struct q2_layer *layer, uint32_t flags, struct qcow2_error *err);
@@ -188,30 +193,41 @@ int q2_head_read(struct q2_layer *layer, uint64_t bytes, struct qcow2_error *err
  * there. */
 int q2_head_take_string(char **string_ret, const uint8_t *bytes, size_t n, struct qcow2_error *err);
 
+/* What one open may still take, all files of the chain together: a limit for each file would be multiplied
+ * by the number of files, which the image chooses too. */
+struct q2_open_budget {
+    struct q2_luks_work keys;
+    uint64_t l1_bytes;   /* left for resident L1 tables; others are read through the table cache */
+    uint64_t head_bytes; /* left for header extensions; without them a file is not opened */
+};
+#define Q2_CHAIN_L1_BYTES   (UINT64_C(16) << 20)
+#define Q2_CHAIN_HEAD_BYTES (UINT64_C(8) << 20)
+
 /* ---- layer.c ---- */
 
 /* Opens one file of the chain as far as it needs no other: takes the source over whatever the outcome.
  * On failure the layer needs no q2_layer_close. `format` is an enum qcow2_format; with QCOW2_FORMAT_PROBE
  * a file that is no qcow image is raw. */
 int q2_layer_open(struct q2_layer *layer, const struct qcow2_source *source, unsigned depth,
-                  int format, uint32_t flags, struct qcow2_error *err);
+                  int format, uint32_t flags, struct q2_open_budget *budget,
+                  struct qcow2_error *err);
 void q2_layer_close(struct q2_layer *layer);
 
 /* Makes the table the one that the layer is read through. */
 int q2_layer_load_l1(struct q2_layer *layer, uint64_t host_off, uint32_t entries,
-                     struct qcow2_error *err);
+                     struct q2_open_budget *budget, struct qcow2_error *err);
 
 /* ---- chain.c ---- */
 
 /* Opens the files that image->layers[0], which is open, needs for its data to be read. */
 int q2_chain_open(struct qcow2_image *image, const struct qcow2_options *options,
-                  struct qcow2_error *err);
+                  struct q2_open_budget *budget, struct qcow2_error *err);
 
 /* ---- unlock.c ---- */
 
 /* Makes layer->cipher of what the key callback gives, if the layer is encrypted. */
 int q2_layer_unlock(struct q2_layer *layer, const struct qcow2_options *options,
-                    struct qcow2_error *err);
+                    struct q2_open_budget *budget, struct qcow2_error *err);
 
 /* Decrypts n bytes in place, the first of which is guest_off of the layer and host_off of its data. Both
  * are multiples of 512. */
@@ -222,7 +238,7 @@ int q2_layer_decrypt(struct q2_lane *lane, const struct q2_layer *layer, void *b
 
 /* Turns the layer, which is the image itself, to the snapshot that the options name. */
 int q2_layer_select_snapshot(struct q2_layer *layer, const struct qcow2_options *options,
-                             struct qcow2_error *err);
+                             struct q2_open_budget *budget, struct qcow2_error *err);
 
 /* ---- open.c ---- */
 

@@ -32,15 +32,30 @@ int q2_lanes_init(struct q2_lanes *lanes)
     return lanes->all != NULL ? 0 : QCOW2_E_NOMEM;
 }
 
-static void lane_destroy(struct q2_lane *lane)
+static void release_scratch(struct q2_scratch *scratch)
+{
+    free(scratch->bytes);
+    *scratch = (struct q2_scratch){ 0 };
+}
+
+/* Frees all memory but the lane itself. */
+static void release_memory(struct q2_lane *lane)
 {
     q2_decoder_deinit(&lane->decoder);
+    q2_decoder_init(&lane->decoder);
     for (unsigned i = 0; i < lane->n_ciphers; i++) {
         q2_cipher_worker_destroy(lane->ciphers[i]);
     }
     free(lane->ciphers);
-    free(lane->compressed.bytes);
-    free(lane->cluster.bytes);
+    lane->ciphers = NULL;
+    lane->n_ciphers = lane->n_workers = 0;
+    release_scratch(&lane->compressed);
+    release_scratch(&lane->cluster);
+}
+
+static void lane_destroy(struct q2_lane *lane)
+{
+    release_memory(lane);
     free(lane);
 }
 
@@ -165,12 +180,6 @@ struct q2_lane *q2_lane_check_out(struct q2_lanes *lanes)
     return lane != NULL && hold(lane) ? lane : take_elsewhere(lanes, at);
 }
 
-static void release_scratch(struct q2_scratch *scratch)
-{
-    free(scratch->bytes);
-    *scratch = (struct q2_scratch){ 0 };
-}
-
 static void retire(struct q2_lanes *lanes, struct q2_lane *lane)
 {
     for (int i = 0; i < Q2_COUNTERS; i++) {
@@ -181,18 +190,46 @@ static void retire(struct q2_lanes *lanes, struct q2_lane *lane)
     lane_destroy(lane);
 }
 
-void q2_lane_check_in(struct q2_lanes *lanes, struct q2_lane *lane)
+/* What release_memory would free. */
+static size_t memory_bytes(const struct q2_lane *lane)
+{
+    return lane->compressed.capacity + lane->cluster.capacity + q2_decoder_bytes(&lane->decoder) +
+           lane->n_ciphers * sizeof(*lane->ciphers) +
+           (size_t)lane->n_workers * Q2_CIPHER_WORKER_BYTES;
+}
+
+/* Counts what the lane has taken, and frees it if all lanes together would keep too much. */
+static void count_memory(struct q2_lanes *lanes, struct q2_lane *lane)
+{
+    uint64_t before = lane->counted_bytes, kept;
+
+    lane->grew = false;
+    if (!lane->roomy) {
+        release_scratch(&lane->compressed);
+        release_scratch(&lane->cluster);
+    }
+    lane->counted_bytes = memory_bytes(lane);
+    if (lane->counted_bytes == before) {
+        return;
+    }
+    /* A difference below zero wraps, and so does the sum. */
+    kept = lane->counted_bytes - before;
+    kept += atomic_fetch_add_explicit(&lanes->kept_bytes, kept, memory_order_relaxed);
+    if (kept > Q2_LANES_KEPT_BYTES) {
+        atomic_fetch_sub_explicit(&lanes->kept_bytes, lane->counted_bytes, memory_order_relaxed);
+        lane->counted_bytes = 0;
+        release_memory(lane);
+    }
+}
+
+void q2_lane_check_in_rare(struct q2_lanes *lanes, struct q2_lane *lane)
 {
     if (!lane->kept) {
         retire(lanes, lane);
         return;
     }
-    if (!lane->roomy) {
-        release_scratch(&lane->compressed);
-        release_scratch(&lane->cluster);
-    }
-    lane->held_bytes = 0;
-    atomic_store_explicit(&lane->busy, false, memory_order_release);
+    count_memory(lanes, lane);
+    q2_lane_check_in(lanes, lane);
 }
 
 uint64_t q2_lanes_sum(const struct q2_lanes *lanes, enum q2_counter counter)
@@ -209,9 +246,10 @@ uint64_t q2_lanes_sum(const struct q2_lanes *lanes, enum q2_counter counter)
     return sum;
 }
 
-bool q2_scratch_reserve(struct q2_scratch *scratch, size_t n)
+bool q2_lane_reserve(struct q2_lane *lane, struct q2_scratch *scratch, size_t n)
 {
     if (scratch->capacity < n) {
+        lane->grew = true;
         /* The old content is not wanted, so this is no realloc. */
         free(scratch->bytes);
         scratch->bytes = malloc(n);

@@ -44,10 +44,16 @@ struct q2_scratch {
     size_t capacity;
 };
 
+/* The most memory that the lanes of an image keep between calls, all together: 16 threads that read 2 MiB
+ * clusters fit, 100 with the usual clusters. A lane that would exceed it frees its memory at the end of each
+ * call, so the number of lanes and of encrypted files does not multiply. */
+#define Q2_LANES_KEPT_BYTES (UINT64_C(64) << 20)
+
 struct q2_lane {
     _Atomic bool busy; /* somebody holds it */
     bool kept;         /* has a place until close; others go when they are checked in */
     bool roomy;        /* keeps its scratch memory for the next call */
+    bool grew; /* scratch memory, decoders or ciphers may take more than at the last check-in */
     /* The cache slots used last: using them again at once says nothing about their being popular. */
     uint32_t last_table_slot;
     uint32_t last_cluster_slot;
@@ -57,7 +63,8 @@ struct q2_lane {
     struct q2_scratch cluster;    /* one decoded cluster */
     struct q2_decoder decoder;
     struct q2_cipher_worker **ciphers; /* one for each layer that has been decrypted, by depth */
-    unsigned n_ciphers;
+    unsigned n_ciphers, n_workers;     /* entries; those of them that are not NULL */
+    size_t counted_bytes;              /* this lane's part of kept_bytes */
     /* Which part of which file `compressed` holds, valid within one call. */
     unsigned held_depth;
     uint64_t held_off;
@@ -71,6 +78,8 @@ struct q2_lanes {
     /* Lanes at the other places, which are used where more threads read than can run. As many of them
      * as there are processors are roomy. */
     _Atomic unsigned others;
+    _Atomic uint64_t
+        kept_bytes; /* at most Q2_LANES_KEPT_BYTES, but for calls that are just ending */
     _Atomic uint64_t retired[Q2_COUNTERS]; /* counts of lanes that were not kept */
 };
 
@@ -79,7 +88,19 @@ void q2_lanes_deinit(struct q2_lanes *lanes);
 
 /* NULL if there is no memory for one. */
 struct q2_lane *q2_lane_check_out(struct q2_lanes *lanes);
-void q2_lane_check_in(struct q2_lanes *lanes, struct q2_lane *lane);
+
+/* For a lane that has no place, or has taken memory. */
+void q2_lane_check_in_rare(struct q2_lanes *lanes, struct q2_lane *lane);
+
+static inline void q2_lane_check_in(struct q2_lanes *lanes, struct q2_lane *lane)
+{
+    if (!lane->kept || lane->grew) {
+        q2_lane_check_in_rare(lanes, lane);
+        return;
+    }
+    lane->held_bytes = 0;
+    atomic_store_explicit(&lane->busy, false, memory_order_release);
+}
 
 uint64_t q2_lanes_sum(const struct q2_lanes *lanes, enum q2_counter counter);
 
@@ -91,7 +112,7 @@ static inline void q2_lane_count(struct q2_lane *lane, enum q2_counter counter, 
     atomic_store_explicit(&lane->counters[counter], now + n, memory_order_relaxed);
 }
 
-/* At least n bytes, content not kept; false if there is no memory. */
-bool q2_scratch_reserve(struct q2_scratch *scratch, size_t n);
+/* At least n bytes of scratch memory of the lane, content not kept; false if there is no memory. */
+bool q2_lane_reserve(struct q2_lane *lane, struct q2_scratch *scratch, size_t n);
 
 #endif

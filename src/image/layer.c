@@ -12,9 +12,6 @@
 #include "crypto/cipher.h"
 #include "format/layout.h"
 
-/* What is read of a file before anything is known of it: nearly always all that open needs. */
-enum { FIRST_READ_BYTES = 4096 };
-
 static int open_raw(struct q2_layer *layer, struct qcow2_error *err)
 {
     if (layer->file.size_bytes == UINT64_MAX) {
@@ -42,7 +39,7 @@ static int load(struct q2_layer *layer, int format, uint32_t flags, struct qcow2
 {
     /* The smallest cluster, where the file cannot say how long it is. */
     uint64_t bytes = layer->file.size_bytes == UINT64_MAX ? UINT64_C(1) << Q2_MIN_CLUSTER_BITS
-                                                          : FIRST_READ_BYTES;
+                                                          : Q2_FIRST_READ_BYTES;
     int r;
 
     if (format == QCOW2_FORMAT_RAW) {
@@ -70,8 +67,27 @@ static int load(struct q2_layer *layer, int format, uint32_t flags, struct qcow2
     return q2_head_load(layer, flags, err);
 }
 
+/* Counts the start of the file against the budget, if it is longer than the first read, as that of no file of
+ * a known writer is. It can be 2 MiB. */
+static int charge_head(const struct q2_layer *layer, struct q2_open_budget *budget,
+                       struct qcow2_error *err)
+{
+    uint64_t bytes = layer->head_bytes > Q2_FIRST_READ_BYTES ? layer->head_bytes : 0;
+
+    if (bytes > budget->head_bytes) {
+        return q2_error_set(err, QCOW2_E_LIMIT,
+                            "the header extensions of the chain take %llu bytes up to this file, "
+                            "over the limit of %llu",
+                            (unsigned long long)(Q2_CHAIN_HEAD_BYTES - budget->head_bytes + bytes),
+                            (unsigned long long)Q2_CHAIN_HEAD_BYTES);
+    }
+    budget->head_bytes -= bytes;
+    return 0;
+}
+
 int q2_layer_open(struct q2_layer *layer, const struct qcow2_source *source, unsigned depth,
-                  int format, uint32_t flags, struct qcow2_error *err)
+                  int format, uint32_t flags, struct q2_open_budget *budget,
+                  struct qcow2_error *err)
 {
     int r;
 
@@ -80,7 +96,7 @@ int q2_layer_open(struct q2_layer *layer, const struct qcow2_source *source, uns
     if ((r = q2_window_init(&layer->file, source, err)) < 0) {
         return r;
     }
-    if ((r = load(layer, format, flags, err)) < 0) {
+    if ((r = load(layer, format, flags, err)) < 0 || (r = charge_head(layer, budget, err)) < 0) {
         q2_layer_close(layer);
         q2_error_depth(err, (int)depth);
     }
@@ -88,7 +104,7 @@ int q2_layer_open(struct q2_layer *layer, const struct qcow2_source *source, uns
 }
 
 int q2_layer_load_l1(struct q2_layer *layer, uint64_t host_off, uint32_t entries,
-                     struct qcow2_error *err)
+                     struct q2_open_budget *budget, struct qcow2_error *err)
 {
     uint64_t bytes = (uint64_t)entries * 8;
     uint8_t *raw;
@@ -96,9 +112,10 @@ int q2_layer_load_l1(struct q2_layer *layer, uint64_t host_off, uint32_t entries
 
     layer->l1 = (struct q2_l1_table){ .host_off = host_off, .entries = entries };
     if ((r = q2_window_check(&layer->file, host_off, bytes, "L1 table", err)) < 0 || bytes == 0 ||
-        bytes > Q2_L1_RESIDENT_BYTES) {
+        bytes > Q2_L1_RESIDENT_BYTES || bytes > budget->l1_bytes) {
         return r;
     }
+    budget->l1_bytes -= bytes;
     layer->l1.resident = malloc((size_t)bytes);
     if (layer->l1.resident == NULL) {
         return q2_error_nomem(err);

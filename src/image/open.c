@@ -92,6 +92,12 @@ static int open_caches(struct qcow2_image *image, const struct qcow2_options *op
 static int open_image(const struct qcow2_source *source, const struct qcow2_options *options,
                       struct qcow2_image **image_ret, struct qcow2_error *err)
 {
+    struct q2_open_budget budget = {
+        .keys = { .max =
+                      or_default(options->max_key_iterations, QCOW2_DEFAULT_MAX_KEY_ITERATIONS) },
+        .l1_bytes = Q2_CHAIN_L1_BYTES,
+        .head_bytes = Q2_CHAIN_HEAD_BYTES,
+    };
     struct qcow2_image *image = calloc(1, sizeof *image);
     int r;
 
@@ -106,10 +112,11 @@ static int open_image(const struct qcow2_source *source, const struct qcow2_opti
         return q2_error_nomem(err);
     }
     image->flags = options->flags;
-    r = q2_layer_open(&image->layers[0], source, 0, (int)options->format, options->flags, err);
+    r = q2_layer_open(&image->layers[0], source, 0, (int)options->format, options->flags, &budget,
+                      err);
     if (r == 0) {
         image->n_layers = 1;
-        r = q2_chain_open(image, options, err);
+        r = q2_chain_open(image, options, &budget, err);
     }
     if (r == 0) {
         image->size_bytes = image->layers[0].size_bytes;

@@ -198,7 +198,7 @@ static int check_l1(const struct q2_layer *layer, const struct q2_snapshot_entry
 }
 
 int q2_layer_select_snapshot(struct q2_layer *layer, const struct qcow2_options *options,
-                             struct qcow2_error *err)
+                             struct q2_open_budget *budget, struct qcow2_error *err)
 {
     const struct q2_geometry *g = &layer->geometry;
     struct q2_snapshot_entry entry = { .entry_bytes = 0 };
@@ -233,5 +233,5 @@ int q2_layer_select_snapshot(struct q2_layer *layer, const struct qcow2_options 
                                 "the VM state lies beyond the largest file offset");
         }
     }
-    return q2_layer_load_l1(layer, entry.l1_off, entry.l1_entries, err);
+    return q2_layer_load_l1(layer, entry.l1_off, entry.l1_entries, budget, err);
 }

@@ -88,8 +88,8 @@ static int read_material(void *ctx, uint8_t *buf, size_t count, uint64_t off,
     return q2_window_read(&layer->file, buf, count, host_off, "LUKS key material", err);
 }
 
-static int make_cipher(struct q2_layer *layer, const char *key, size_t key_bytes, uint64_t max_work,
-                       struct qcow2_error *err)
+static int make_cipher(struct q2_layer *layer, const char *key, size_t key_bytes,
+                       struct q2_luks_work *work, struct qcow2_error *err)
 {
     struct q2_luks_header header;
     int r;
@@ -100,8 +100,7 @@ static int make_cipher(struct q2_layer *layer, const char *key, size_t key_bytes
     if ((r = load_luks_header(layer, &header, err)) < 0) {
         return r;
     }
-    return q2_luks_unlock(&header, key, key_bytes, read_material, layer, max_work, &layer->cipher,
-                          err);
+    return q2_luks_unlock(&header, key, key_bytes, read_material, layer, work, &layer->cipher, err);
 }
 
 int qcow2_get_luks_info(const struct qcow2_image *image, int depth,
@@ -130,7 +129,7 @@ int qcow2_get_luks_info(const struct qcow2_image *image, int depth,
 }
 
 int q2_layer_unlock(struct q2_layer *layer, const struct qcow2_options *options,
-                    struct qcow2_error *err)
+                    struct q2_open_budget *budget, struct qcow2_error *err)
 {
     size_t key_bytes = 0;
     char *key;
@@ -153,7 +152,7 @@ int q2_layer_unlock(struct q2_layer *layer, const struct qcow2_options *options,
         r = q2_error_set(err, r < 0 ? r : QCOW2_E_KEY,
                          "the image is encrypted, and its key could not be had");
     } else {
-        r = make_cipher(layer, key, key_bytes, options->max_key_iterations, err);
+        r = make_cipher(layer, key, key_bytes, &budget->keys, err);
     }
     wipe(key, MAX_KEY_BYTES);
     free(key);
@@ -164,6 +163,10 @@ int q2_layer_unlock(struct q2_layer *layer, const struct qcow2_options *options,
 static struct q2_cipher_worker *worker_for(struct q2_lane *lane, const struct q2_layer *layer,
                                            struct qcow2_error *err)
 {
+    if (layer->depth < lane->n_ciphers && lane->ciphers[layer->depth] != NULL) {
+        return lane->ciphers[layer->depth];
+    }
+    lane->grew = true;
     if (layer->depth >= lane->n_ciphers) {
         unsigned n = layer->depth + 1;
         struct q2_cipher_worker **ciphers = realloc(lane->ciphers, n * sizeof(*ciphers));
@@ -178,8 +181,8 @@ static struct q2_cipher_worker *worker_for(struct q2_lane *lane, const struct q2
         lane->ciphers = ciphers;
         lane->n_ciphers = n;
     }
-    if (lane->ciphers[layer->depth] == NULL) {
-        (void)q2_cipher_worker_create(layer->cipher, &lane->ciphers[layer->depth], err);
+    if (q2_cipher_worker_create(layer->cipher, &lane->ciphers[layer->depth], err) == 0) {
+        lane->n_workers++;
     }
     return lane->ciphers[layer->depth];
 }

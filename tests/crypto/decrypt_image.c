@@ -144,10 +144,11 @@ static struct q2_cipher *unlock(struct image *image, const char *key_path)
     if (image->crypt_method == 1) {
         r = q2_cipher_create_legacy_aes(key, key_bytes, &cipher, &err);
     } else {
+        struct q2_luks_work work = { .max = QCOW2_DEFAULT_MAX_KEY_ITERATIONS };
         struct q2_luks_header header;
 
         load_luks(image, &header);
-        r = q2_luks_unlock(&header, key, key_bytes, read_material, image, 0, &cipher, &err);
+        r = q2_luks_unlock(&header, key, key_bytes, read_material, image, &work, &cipher, &err);
     }
     if (r < 0) {
         refuse(&err);

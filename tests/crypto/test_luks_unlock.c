@@ -77,8 +77,8 @@ static void write_slot(struct region *region, const struct maker *maker, unsigne
     maker_write_slot(maker, key, index, passphrase, 10 + index, region->bytes);
 }
 
-static int unlock(struct region *region, const char *passphrase, uint64_t max_work,
-                  struct q2_cipher **cipher_ret, struct qcow2_error *err)
+static int unlock_within(struct region *region, const char *passphrase, struct q2_luks_work *work,
+                         struct q2_cipher **cipher_ret, struct qcow2_error *err)
 {
     struct q2_luks_header header;
 
@@ -87,8 +87,18 @@ static int unlock(struct region *region, const char *passphrase, uint64_t max_wo
     }
     *cipher_ret = NULL;
     region->n_reads = 0;
-    return q2_luks_unlock(&header, passphrase, strlen(passphrase), read_region, region, max_work,
+    return q2_luks_unlock(&header, passphrase, strlen(passphrase), read_region, region, work,
                           cipher_ret, err);
+}
+
+/* max_work 0: the default. */
+static int unlock(struct region *region, const char *passphrase, uint64_t max_work,
+                  struct q2_cipher **cipher_ret, struct qcow2_error *err)
+{
+    struct q2_luks_work work = { .max =
+                                     max_work != 0 ? max_work : QCOW2_DEFAULT_MAX_KEY_ITERATIONS };
+
+    return unlock_within(region, passphrase, &work, cipher_ret, err);
 }
 
 static void expect_refusal(struct region *region, const char *passphrase, uint64_t max_work,
@@ -209,6 +219,7 @@ static void empty_and_long_passphrases_are_taken_as_they_are(void **state)
 static void passphrase_beyond_the_bound_is_an_argument_error(void **state)
 {
     struct region *region = make_region(&aes_xts);
+    struct q2_luks_work work = { .max = QCOW2_DEFAULT_MAX_KEY_ITERATIONS };
     struct q2_luks_header header;
     struct q2_cipher *cipher = NULL;
     char *passphrase = calloc(1, Q2_LUKS_MAX_PASSPHRASE_BYTES + 1);
@@ -217,16 +228,18 @@ static void passphrase_beyond_the_bound_is_an_argument_error(void **state)
     assert_non_null(passphrase);
     assert_int_equal(q2_luks_decode(region->bytes, sizeof region->bytes, &header, NULL), 0);
     assert_int_equal(q2_luks_unlock(&header, passphrase, Q2_LUKS_MAX_PASSPHRASE_BYTES + 1,
-                                    read_region, region, 0, &cipher, NULL),
+                                    read_region, region, &work, &cipher, NULL),
                      QCOW2_E_ARGUMENT);
     assert_int_equal(q2_luks_unlock(&header, passphrase, Q2_LUKS_MAX_PASSPHRASE_BYTES, read_region,
-                                    region, 0, &cipher, NULL),
+                                    region, &work, &cipher, NULL),
                      QCOW2_E_KEY);
     free(passphrase);
     free(region);
 }
 
-/* A key of two digests of SHA-256 and the 5 iterations of the master key: 2 * 10 + 5 for slot 0. */
+/* A key of two digests of SHA-256, the work of merging stripes and the 5 iterations of the master key: for slot n. */
+enum { STRIPES = 2 * 16000, SLOT_0 = STRIPES + 2 * 10 + 5, SLOT_1 = STRIPES + 2 * 11 + 5 };
+
 static void iterations_of_the_master_key_are_bounded(void **state)
 {
     struct region *region = make_region(&aes_xts);
@@ -234,11 +247,10 @@ static void iterations_of_the_master_key_are_bounded(void **state)
     (void)state;
     write_slot(region, &aes_xts, 0, "secret");
     maker_store_be32(region->bytes + 164, 0xffffffff);
-    expect_refusal(
-        region, "secret", 0, QCOW2_E_LIMIT,
-        "takes work of 4294967315 iterations, over the limit of 167772160 for all slots");
+    expect_refusal(region, "secret", 0, QCOW2_E_LIMIT,
+                   "takes 4294999315 iterations, over the limit of 167772160 for one open");
     maker_store_be32(region->bytes + 164, 1001);
-    expect_refusal(region, "secret", 1020, QCOW2_E_LIMIT, "takes work of 1021 iterations");
+    expect_refusal(region, "secret", STRIPES + 1020, QCOW2_E_LIMIT, "takes 33021 iterations");
     assert_int_equal(region->n_reads, 0);
     free(region);
 }
@@ -252,7 +264,7 @@ static void a_slot_over_the_limit_does_not_block_the_others(void **state)
     write_slot(region, &aes_xts, 1, "modest");
     maker_store_be32(region->bytes + 208 + 4, 0xffffffff);
     expect_opens(region, &aes_xts, "modest");
-    expect_refusal(region, "greedy", 0, QCOW2_E_LIMIT, "takes work of 8589934595 iterations");
+    expect_refusal(region, "greedy", 0, QCOW2_E_LIMIT, "takes 8589998622 iterations");
     free(region);
 }
 
@@ -264,8 +276,8 @@ static void the_limit_itself_is_allowed(void **state)
 
     (void)state;
     write_slot(region, &aes_xts, 0, "secret");
-    expect_refusal(region, "secret", 24, QCOW2_E_LIMIT, "takes work of 25 iterations");
-    assert_int_equal(unlock(region, "secret", 25, &cipher, &err), 0);
+    expect_refusal(region, "secret", SLOT_0 - 1, QCOW2_E_LIMIT, "takes 32025 iterations");
+    assert_int_equal(unlock(region, "secret", SLOT_0, &cipher, &err), 0);
     q2_cipher_destroy(cipher);
     free(region);
 }
@@ -279,11 +291,34 @@ static void all_slots_share_one_limit(void **state)
 
     (void)state;
     write_slot(region, &aes_xts, 0, "first");
-    write_slot(region, &aes_xts, 1, "second"); /* 2 * 11 + 5 */
-    expect_refusal(region, "second", 25 + 26, QCOW2_E_LIMIT, "takes work of 27 iterations");
-    assert_int_equal(unlock(region, "second", 25 + 27, &cipher, &err), 0);
+    write_slot(region, &aes_xts, 1, "second");
+    expect_refusal(region, "second", SLOT_0 + SLOT_1 - 1, QCOW2_E_LIMIT, "takes 64052 iterations");
+    assert_int_equal(unlock(region, "second", SLOT_0 + SLOT_1, &cipher, &err), 0);
     q2_cipher_destroy(cipher);
-    expect_refusal(region, "third", 25 + 27, QCOW2_E_KEY, "wrong passphrase");
+    expect_refusal(region, "third", SLOT_0 + SLOT_1, QCOW2_E_KEY, "wrong passphrase");
+    free(region);
+}
+
+/* A chain of 256 files, each just below the limit, took an hour and a half. */
+static void all_headers_of_one_open_share_one_limit(void **state)
+{
+    struct region *region = make_region(&aes_xts);
+    struct q2_luks_work work = { .max = 2 * SLOT_0 + SLOT_1 };
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct q2_cipher *cipher;
+
+    (void)state;
+    write_slot(region, &aes_xts, 0, "first");
+    write_slot(region, &aes_xts, 1, "second");
+    assert_int_equal(unlock_within(region, "first", &work, &cipher, &err), 0);
+    q2_cipher_destroy(cipher);
+    assert_int_equal(work.spent, SLOT_0);
+    assert_int_equal(unlock_within(region, "second", &work, &cipher, &err), 0);
+    q2_cipher_destroy(cipher);
+    assert_int_equal(work.spent, work.max);
+    assert_int_equal(unlock_within(region, "first", &work, &cipher, &err), QCOW2_E_LIMIT);
+    assert_non_null(strstr(err.message, "takes 160129 iterations, over the limit of 96077"));
+    assert_int_equal(work.spent, work.max);
     free(region);
 }
 
@@ -303,7 +338,7 @@ static void work_goes_by_the_length_of_the_key_and_the_hash(void **state)
 
         assert_int_equal(q2_luks_decode(region->bytes, sizeof region->bytes, &header, NULL), 0);
         assert_int_equal(q2_luks_slot_work(&header, &slot),
-                         (100 * wanted[i].key_digests + 5 * wanted[i].digest_digests) *
+                         ((100 + 16000) * wanted[i].key_digests + 5 * wanted[i].digest_digests) *
                              wanted[i].times);
         free(region);
     }
@@ -363,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_slot_over_the_limit_does_not_block_the_others),
         cmocka_unit_test(the_limit_itself_is_allowed),
         cmocka_unit_test(all_slots_share_one_limit),
+        cmocka_unit_test(all_headers_of_one_open_share_one_limit),
         cmocka_unit_test(work_goes_by_the_length_of_the_key_and_the_hash),
         cmocka_unit_test(a_failed_read_is_handed_on),
         cmocka_unit_test(damaged_key_material_opens_nothing),

@@ -28,6 +28,7 @@ static void every_call_says_that_libcrypto_is_missing(void **state)
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct q2_cipher *cipher = NULL;
     struct q2_cipher_worker *worker = NULL;
+    struct q2_luks_work work = { .max = 1 };
     uint8_t bytes[512] = { 0 };
 
     (void)state;
@@ -35,7 +36,7 @@ static void every_call_says_that_libcrypto_is_missing(void **state)
     memset(err.message, 0, sizeof err.message);
     expect_not_built_in(q2_cipher_create_legacy_aes("key", 3, &cipher, &err), &err);
     memset(err.message, 0, sizeof err.message);
-    expect_not_built_in(q2_luks_unlock(&header, "key", 3, NULL, NULL, 0, &cipher, &err), &err);
+    expect_not_built_in(q2_luks_unlock(&header, "key", 3, NULL, NULL, &work, &cipher, &err), &err);
     memset(err.message, 0, sizeof err.message);
     expect_not_built_in(q2_cipher_worker_create(NULL, &worker, &err), &err);
     memset(err.message, 0, sizeof err.message);

@@ -83,6 +83,7 @@ static int read_region(void *ctx, uint8_t *buf, size_t count, uint64_t off, stru
 /* From header to decrypted data. */
 static int decrypt_something(void)
 {
+    struct q2_luks_work work = { .max = QCOW2_DEFAULT_MAX_KEY_ITERATIONS };
     struct q2_luks_header header;
     struct q2_cipher *cipher = NULL;
     struct q2_cipher_worker *worker = NULL;
@@ -90,7 +91,7 @@ static int decrypt_something(void)
     int r = q2_luks_decode(region, sizeof region, &header, NULL);
 
     assert_int_equal(r, 0);
-    r = q2_luks_unlock(&header, "key", 3, read_region, NULL, 0, &cipher, NULL);
+    r = q2_luks_unlock(&header, "key", 3, read_region, NULL, &work, &cipher, NULL);
     if (r == 0) {
         r = q2_cipher_worker_create(cipher, &worker, NULL);
     }

@@ -232,6 +232,11 @@ long allocator_live_blocks(void)
     return atomic_load(&live_blocks);
 }
 
+long allocator_live_bytes(void)
+{
+    return atomic_load(&live_bytes);
+}
+
 void allocator_watch_peak(void)
 {
     atomic_store(&base_bytes, atomic_load(&live_bytes));

@@ -29,6 +29,9 @@ unsigned long allocator_failures(void);
 /* Blocks taken and not given back. */
 long allocator_live_blocks(void);
 
+/* Bytes of them. */
+long allocator_live_bytes(void);
+
 /* From now on, the most bytes that were live at a time beyond those that are live now. */
 void allocator_watch_peak(void);
 size_t allocator_peak_bytes(void);

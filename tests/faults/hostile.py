@@ -6,6 +6,7 @@ import os
 import struct
 
 import build
+import luks_writer
 import streams
 
 IMAGE = "disk.qcow2"
@@ -105,6 +106,50 @@ def deep_chain(directory):
     scattered(128, "255.qcow2", directory)
 
 
+def chain(directory, files, make):
+    """make(depth, more) gives the image of one file; `more` are the arguments that name the next one."""
+    for depth in range(files):
+        more = {} if depth == files - 1 else {
+            "backing_file": f"{depth + 1}.qcow2".encode(),
+            "extensions": [build.Extension(build.EXT_BACKING_FORMAT, b"qcow2")]}
+        save(directory, make(depth, more), IMAGE if depth == 0 else f"{depth}.qcow2")
+
+
+def chain_of_large_l1_tables(directory):
+    """40 files, each with the largest L1 table that a file of its own keeps in memory."""
+    chain(directory, 40, lambda depth, more: build.Image(
+        cluster_bits=9, size=131072 << 15, l1_entries=131072, l2={0: 0}, **more))
+
+
+def chain_of_extensions(directory, files=12):
+    """Files with nearly 2 MiB of header extensions each."""
+    names = build.feature_names((0, 1, b"a name")).bytes()
+
+    def make(depth, more):
+        more["extensions"] = [*more.get("extensions", ()), *[names] * ((HUGE - 4096) // len(names))]
+        return build.Image(cluster_bits=21, l2={0: 0}, **more)
+    chain(directory, files, make)
+
+
+def encrypted_chain(directory, files, iterations, passphrase):
+    """Each file has a LUKS header of its own, with one key slot that the passphrase opens."""
+    luks_writer.ITERATIONS = iterations
+    for depth in range(files):
+        path = os.path.join(directory, IMAGE if depth == 0 else f"{depth}.qcow2")
+        build.Image(version=2, l2={0: build.Normal(b"x" * 4096)}, cluster_bits=12).write(path)
+        luks_writer.encrypt_image(path, passphrase, 64, "xts-plain64", "sha256")
+        with open(path, "r+b") as image:
+            pointer = image.read(112)[72:96]
+            name = f"{depth + 1}.qcow2".encode() if depth + 1 < files else b""
+            backing = struct.pack(">II8sII", 0xE2792ACA, 5, b"qcow2", 0, 0)
+            image.seek(8)
+            image.write(struct.pack(">QI", 512 if name else 0, len(name)))
+            image.seek(72)
+            image.write(pointer + backing)
+            image.seek(512)
+            image.write(name)
+
+
 def empty_tables_over_pieces(directory):
     """Tables of 8192 and of 262144 entries that say nothing, and below them a disk in pieces: each piece is
     a call, and none may walk the tables above again to their end."""
@@ -130,5 +175,5 @@ def subclusters_by_turns(directory):
 
 
 ALL = [one_table_for_all, long_streams, large_l1_that_is_not_there, large_l1_of_nothing,
-       most_snapshots, large_snapshots, most_bitmaps, large_bitmap, extension_flood, deep_chain,
+       most_snapshots, large_snapshots, chain_of_large_l1_tables, chain_of_extensions, most_bitmaps, large_bitmap, extension_flood, deep_chain,
        empty_tables_over_pieces, empty_l1_over_pieces, subclusters_by_turns]

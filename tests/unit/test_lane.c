@@ -189,7 +189,7 @@ static void test_a_crowd_gives_its_scratch_memory_back(void **state)
     assert_int_equal(q2_lanes_init(&lanes), 0);
     for (int i = 0; i < CROWD * 2; i++) {
         held[i] = q2_lane_check_out(&lanes);
-        assert_true(q2_scratch_reserve(&held[i]->cluster, 4096));
+        assert_true(q2_lane_reserve(held[i], &held[i]->cluster, 4096));
     }
     for (int i = 0; i < CROWD * 2; i++) {
         q2_lane_check_in(&lanes, held[i]);
@@ -207,6 +207,67 @@ static void test_a_crowd_gives_its_scratch_memory_back(void **state)
     assert_int_equal(others_with_memory, others < lanes.processors ? others : lanes.processors);
     assert_true(with_memory <= lanes.processors * 2);
     assert_true(with_memory >= 1);
+    q2_lanes_deinit(&lanes);
+}
+
+static uint64_t scratch_kept(const struct q2_lanes *lanes)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < lanes->places; i++) {
+        const struct q2_lane *lane = lanes->all[i];
+
+        bytes += lane != NULL ? lane->cluster.capacity + lane->compressed.capacity : 0;
+    }
+    return bytes;
+}
+
+/* With 64 processors and clusters of 2 MiB, lanes kept 768 MiB between calls. */
+static void test_lanes_keep_no_more_memory_than_their_budget(void **state)
+{
+    enum { LANE_BYTES = 3 << 20 };
+    struct q2_lane *held[CROWD * 2];
+    struct q2_lanes lanes;
+
+    (void)state;
+    processors = CROWD;
+    assert_int_equal(q2_lanes_init(&lanes), 0);
+    for (int i = 0; i < CROWD * 2; i++) {
+        held[i] = q2_lane_check_out(&lanes);
+        assert_true(held[i]->roomy);
+        assert_true(q2_lane_reserve(held[i], &held[i]->cluster, 1 << 20));
+        assert_true(q2_lane_reserve(held[i], &held[i]->compressed, 2 << 20));
+    }
+    for (int i = 0; i < CROWD * 2; i++) {
+        q2_lane_check_in(&lanes, held[i]);
+        assert_true(scratch_kept(&lanes) <=
+                    Q2_LANES_KEPT_BYTES + (uint64_t)(CROWD * 2 - 1 - i) * LANE_BYTES);
+    }
+    assert_int_equal(scratch_kept(&lanes), Q2_LANES_KEPT_BYTES / LANE_BYTES * LANE_BYTES);
+    assert_int_equal(lanes.kept_bytes, scratch_kept(&lanes));
+    processors = 0;
+    q2_lanes_deinit(&lanes);
+}
+
+/* What a lane gives back is there for the others. */
+static void test_memory_that_a_lane_no_longer_keeps_is_not_counted(void **state)
+{
+    enum { MOST = Q2_LANES_KEPT_BYTES };
+    struct q2_lane *lane;
+    struct q2_lanes lanes;
+
+    (void)state;
+    assert_int_equal(q2_lanes_init(&lanes), 0);
+    lane = q2_lane_check_out(&lanes);
+    assert_true(q2_lane_reserve(lane, &lane->cluster, MOST));
+    q2_lane_check_in(&lanes, lane);
+    assert_int_equal(lanes.kept_bytes, MOST);
+    assert_false(atomic_exchange(&lane->busy, true));
+    assert_true(q2_lane_reserve(lane, &lane->compressed, 1));
+    q2_lane_check_in(&lanes, lane);
+    assert_null(lane->cluster.bytes);
+    assert_null(lane->compressed.bytes);
+    assert_int_equal(lanes.kept_bytes, 0);
     q2_lanes_deinit(&lanes);
 }
 
@@ -285,6 +346,8 @@ int main(void)
         cmocka_unit_test(test_a_thread_that_moves_takes_the_lane_of_the_processor_it_is_on),
         cmocka_unit_test(test_calls_without_a_place_are_counted_too),
         cmocka_unit_test(test_a_crowd_gives_its_scratch_memory_back),
+        cmocka_unit_test(test_lanes_keep_no_more_memory_than_their_budget),
+        cmocka_unit_test(test_memory_that_a_lane_no_longer_keeps_is_not_counted),
         cmocka_unit_test(test_a_hit_writes_to_no_memory_that_threads_share),
     };
 
