@@ -174,11 +174,13 @@ enum qcow2_open_flags {
      * in QEMU, instead of failing with QCOW2_E_TRUNCATED. Compressed data that is cut short fails
      * either way. */
     QCOW2_OPEN_ZEROS_PAST_END = 1 << 2,
-    /* With `snapshot`: the state of the virtual machine saved with it, as if that were the disk. */
+    /* With a snapshot: the state of the virtual machine saved with it, as if that were the disk. */
     QCOW2_OPEN_VM_STATE = 1 << 3,
     /* With METADATA_ONLY: the backing files are opened, as far as they are granted, to be looked at in
      * the same way; external data files are not. */
-    QCOW2_OPEN_METADATA_CHAIN = 1 << 4
+    QCOW2_OPEN_METADATA_CHAIN = 1 << 4,
+    /* The snapshot at `snapshot_index` of the options, in place of one given by id or name. */
+    QCOW2_OPEN_SNAPSHOT_INDEX = 1 << 5
 };
 
 enum qcow2_format {
@@ -247,7 +249,11 @@ struct qcow2_options {
      * is no qcow image: only for files whose content is trusted, since a guest can write a qcow2 header
      * to a raw disk. */
     uint32_t format;
-    uint32_t reserved; /* 0 */
+
+    /* With QCOW2_OPEN_SNAPSHOT_INDEX, else 0: which snapshot of the image is read in place of the live
+     * disk, by its place in the table: 0 is the first that qcow2_next_snapshot returns. Ids and names need
+     * not be unique, places are. QCOW2_E_NOT_FOUND: the table has no such place. */
+    uint32_t snapshot_index;
 
     /* Memory. Caches are filled as reads need them, so a small image never uses all of it; 0 means
      * the default. A budget smaller than two cache blocks turns that cache off (1 does so always).
@@ -258,8 +264,9 @@ struct qcow2_options {
     uint64_t cluster_cache_bytes;
 
     /* An internal snapshot of the image, to be read in place of the live disk: its id or, if none has
-     * that, its name. The disk then has the size that it had. NULL: the live disk.
-     * QCOW2_E_NOT_FOUND; together with METADATA_ONLY, QCOW2_E_ARGUMENT. */
+     * that, its name; of several, the first in the table. The disk then has the size that it had. NULL: the
+     * live disk, or the snapshot at snapshot_index. QCOW2_E_NOT_FOUND; together with METADATA_ONLY or
+     * SNAPSHOT_INDEX, QCOW2_E_ARGUMENT. */
     const char *snapshot;
 
     /* Decides about files that the image refers to. NULL: qcow2_open grants regular files beneath the

@@ -72,7 +72,7 @@ static void options_keep_their_layout(void **state)
         AT(qcow2_options, flags, 8),
         AT(qcow2_options, max_chain_depth, 12),
         AT(qcow2_options, format, 16),
-        AT(qcow2_options, reserved, 20),
+        AT(qcow2_options, snapshot_index, 20),
         AT(qcow2_options, table_cache_bytes, 24),
         AT(qcow2_options, cluster_cache_bytes, 32),
         AT(qcow2_options, snapshot, 40),
@@ -404,6 +404,7 @@ static void flags_and_kinds_keep_their_numbers(void **state)
     assert_int_equal(QCOW2_OPEN_ZEROS_PAST_END, 4);
     assert_int_equal(QCOW2_OPEN_VM_STATE, 8);
     assert_int_equal(QCOW2_OPEN_METADATA_CHAIN, 16);
+    assert_int_equal(QCOW2_OPEN_SNAPSHOT_INDEX, 32);
     assert_int_equal(QCOW2_FORMAT_QCOW2, 0);
     assert_int_equal(QCOW2_FORMAT_RAW, 1);
     assert_int_equal(QCOW2_FORMAT_QCOW1, 2);
