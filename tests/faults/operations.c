@@ -203,7 +203,7 @@ static void check(struct subject *subject, struct qcow2_image *image, struct out
     struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
 
     (void)subject;
-    o->code = qcow2_check(image, 0, hear_finding, o, &result, &o->err);
+    o->code = qcow2_check(image, NULL, hear_finding, o, &result, &o->err);
     if (o->code == 0) {
         add_bytes(o, &result, sizeof result);
         o->unknown = result.check_errors;

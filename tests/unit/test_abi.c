@@ -282,6 +282,20 @@ static void bitmap_keeps_its_layout(void **state)
     check(members, sizeof members / sizeof members[0]);
 }
 
+static void check_options_keep_their_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_check_options, size, 0),
+        AT(qcow2_check_options, max_memory_bytes, 8),
+        AT(qcow2_check_options, max_entries, 16),
+        AT(qcow2_check_options, max_messages, 24),
+        SIZE(qcow2_check_options, 32),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
 static void check_result_keeps_its_layout(void **state)
 {
     static const struct member members[] = {
@@ -454,6 +468,7 @@ int main(void)
         cmocka_unit_test(luks_slot_keeps_its_layout),
         cmocka_unit_test(snapshot_keeps_its_layout),
         cmocka_unit_test(bitmap_keeps_its_layout),
+        cmocka_unit_test(check_options_keep_their_layout),
         cmocka_unit_test(check_result_keeps_its_layout),
         cmocka_unit_test(survey_result_keeps_its_layout),
         cmocka_unit_test(explanation_keeps_its_layout),
