@@ -45,7 +45,7 @@ _qcow2()
         outputs="human json"
         ;;
     check)
-        options="--max-memory --source-cache --output --key-file"
+        options="--max-memory --no-limit --source-cache --output --key-file"
         outputs="human json"
         ;;
     compare)

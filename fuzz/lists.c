@@ -119,12 +119,14 @@ static int take_finding(void *ctx, int kind, uint64_t host_offset, const char *m
 void fuzz_walk_check(struct fuzz_walk *walk)
 {
     struct qcow2_error err = fuzz_error();
+    struct qcow2_check_options options = QCOW2_CHECK_OPTIONS_INIT;
     struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
     struct findings findings = { .walk = walk };
     int r;
 
     start(walk);
-    r = qcow2_check(walk->image, UINT64_C(1) << 20, take_finding, &findings, &result, &err);
+    options.max_memory_bytes = UINT64_C(1) << 20;
+    r = qcow2_check(walk->image, &options, take_finding, &findings, &result, &err);
     walk->world->max_bytes = 0;
     if (!fuzz_walk_result(walk, r, &err)) {
         return;

@@ -67,7 +67,7 @@ static void take_options(const struct fuzz_sparse *sparse, struct fuzz_world *wo
     const uint8_t *wishes = sparse->wishes;
 
     *options = (struct qcow2_options)QCOW2_OPTIONS_INIT;
-    options->flags = wishes[FUZZ_OPEN_FLAGS] & 0x1f;
+    options->flags = wishes[FUZZ_OPEN_FLAGS] & 0x3f;
     options->format = wishes[FUZZ_SOURCE] & FUZZ_FORMAT_MASK;
     options->max_chain_depth = FUZZ_MAX_LAYERS;
     options->table_cache_bytes = cache_sizes[wishes[FUZZ_CACHES] & 15];
@@ -77,7 +77,9 @@ static void take_options(const struct fuzz_sparse *sparse, struct fuzz_world *wo
     options->get_key = (wishes[FUZZ_SOURCE] & FUZZ_NO_KEY) == 0 ? get_key : NULL;
     /* One slot with SHA-256 and the longest key. */
     options->max_key_iterations = 40000;
-    if (wishes[FUZZ_SNAPSHOT] != 0) {
+    if ((options->flags & QCOW2_OPEN_SNAPSHOT_INDEX) != 0) {
+        options->snapshot_index = wishes[FUZZ_SNAPSHOT];
+    } else if (wishes[FUZZ_SNAPSHOT] != 0) {
         snapshot[0] = (char)wishes[FUZZ_SNAPSHOT];
         options->snapshot = snapshot;
     }

@@ -179,11 +179,13 @@ enum qcow2_open_flags {
      * in QEMU, instead of failing with QCOW2_E_TRUNCATED. Compressed data that is cut short fails
      * either way. */
     QCOW2_OPEN_ZEROS_PAST_END = 1 << 2,
-    /* With `snapshot`: the state of the virtual machine saved with it, as if that were the disk. */
+    /* With a snapshot: the state of the virtual machine saved with it, as if that were the disk. */
     QCOW2_OPEN_VM_STATE = 1 << 3,
     /* With METADATA_ONLY: the backing files are opened, as far as they are granted, to be looked at in
      * the same way; external data files are not. */
-    QCOW2_OPEN_METADATA_CHAIN = 1 << 4
+    QCOW2_OPEN_METADATA_CHAIN = 1 << 4,
+    /* The snapshot at `snapshot_index` of the options, in place of one given by id or name. */
+    QCOW2_OPEN_SNAPSHOT_INDEX = 1 << 5
 };
 
 enum qcow2_format {
@@ -270,7 +272,11 @@ struct qcow2_options {
      * is no qcow image: only for files whose content is trusted, since a guest can write a qcow2 header
      * to a raw disk. */
     uint32_t format;
-    uint32_t reserved; /* 0 */
+
+    /* With QCOW2_OPEN_SNAPSHOT_INDEX, else 0: which snapshot of the image is read in place of the live
+     * disk, by its place in the table: 0 is the first that qcow2_next_snapshot returns. Ids and names need
+     * not be unique, places are. QCOW2_E_NOT_FOUND: the table has no such place. */
+    uint32_t snapshot_index;
 
     /* Memory. Caches are filled as reads need them, so a small image never uses all of it; 0 means
      * the default. A budget smaller than two cache blocks turns that cache off (1 does so always).
@@ -281,8 +287,9 @@ struct qcow2_options {
     uint64_t cluster_cache_bytes;
 
     /* An internal snapshot of the image, to be read in place of the live disk: its id or, if none has
-     * that, its name. The disk then has the size that it had. NULL: the live disk.
-     * QCOW2_E_NOT_FOUND; together with METADATA_ONLY, QCOW2_E_ARGUMENT. */
+     * that, its name; of several, the first in the table. The disk then has the size that it had. NULL: the
+     * live disk, or the snapshot at snapshot_index. QCOW2_E_NOT_FOUND; together with METADATA_ONLY or
+     * SNAPSHOT_INDEX, QCOW2_E_ARGUMENT. */
     const char *snapshot;
 
     /* Decides about files that the image refers to. NULL: qcow2_open grants regular files beneath the
@@ -664,9 +671,29 @@ struct qcow2_check_result {
         sizeof(struct qcow2_check_result), 0, 0, 0, 0, 0, 0, 0, 0                                  \
     }
 
-/* Receives a finding: its kind, where in the file, and a sentence. Non-zero stops the check with
- * QCOW2_E_CANCELLED. */
+/* Receives a finding: its kind, where in the file, and a sentence, or NULL past max_messages. Non-zero stops
+ * the check with QCOW2_E_CANCELLED. */
 typedef int qcow2_check_callback(void *ctx, int kind, uint64_t host_offset, const char *message);
+
+/* Bounds of a check. All zero but `size` is the default; NULL means the same. An image may name one part of
+ * its file again and again, and a file may be long and mostly hole: the defaults follow what is stored,
+ * that is, the blocks that the file takes on its file system, or its length where the source has no
+ * descriptor. An image in which no two tables overlap stays within them. */
+struct qcow2_check_options {
+    size_t size;
+    /* Memory. 0: 64 MiB and a byte for each byte stored, but no more than 1 GiB. */
+    uint64_t max_memory_bytes;
+    /* Work, in table entries of 8 bytes. 0: 2^25 and one for each byte stored, but no more than 2^34.
+     * UINT64_MAX: no bound. */
+    uint64_t max_entries;
+    /* So many findings have a sentence; those after them are counted, and the callback is called for them
+     * with NULL, which takes a tenth of the time. 0: all have one. */
+    uint64_t max_messages;
+};
+#define QCOW2_CHECK_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        sizeof(struct qcow2_check_options), 0, 0, 0                                                \
+    }
 
 /* Walks all references of the image itself and compares them with its refcounts; changes nothing.
  * Returns 0 with *result_ret filled when the walk came to its end, whatever it found, and a code when
@@ -674,11 +701,11 @@ typedef int qcow2_check_callback(void *ctx, int kind, uint64_t host_offset, cons
  * NULL; one finding may stand for several counts. Works on an image opened for metadata only as well,
  * and then also on one without a refcount table, which otherwise does not open.
  *
- * Memory: 4 bytes for each cluster of the file and 96 for each L2 table, together at most
- * max_memory_bytes (0: 1 GiB). Work: at most 2^28 table entries and one for each 8 bytes of the file.
- * Beyond either: QCOW2_E_LIMIT. QCOW2_E_UNSUPPORTED: the format has no refcounts (version 1, raw), or
- * the length of the source is not known. */
-int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
+ * Memory: 4 bytes for each cluster of the file, 96 for each L2 table and 32 for each snapshot. Tables that
+ * several snapshots share are read once. Beyond a bound of the options: QCOW2_E_LIMIT, before the memory
+ * is allocated or the work done. QCOW2_E_UNSUPPORTED: the format has no refcounts (version 1, raw), or the
+ * length of the source is not known. */
+int qcow2_check(struct qcow2_image *image, const struct qcow2_check_options *options,
                 qcow2_check_callback *callback, void *ctx, struct qcow2_check_result *result_ret,
                 struct qcow2_error *err);
 

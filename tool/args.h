@@ -40,6 +40,8 @@ struct common_options {
     int format;             /* enum qcow2_format: what the image is */
     const char *raw_option; /* advice for a file that is no qcow2 image; NULL: none */
     const char *snapshot;   /* NULL: the live disk */
+    const uint32_t
+        *snapshot_index; /* of the snapshot in the table, in place of `snapshot`; or NULL */
     const char *allow[ALLOW_MAX];
     unsigned allow_count;
     struct keys *keys;    /* of the encrypted files; never NULL */

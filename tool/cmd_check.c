@@ -22,11 +22,15 @@ enum { EXIT_CORRUPTIONS = 2, EXIT_LEAKS = 3, EXIT_NO_CHECK = 63 };
 /* So many findings are listed; the counters count all of them. A file of 33 MiB can have 20 GB of lines. */
 #define FINDINGS_MAX 1000
 
-enum { ID_MAX_MEMORY = ARG_FIRST_LONG };
+enum { ID_MAX_MEMORY = ARG_FIRST_LONG, ID_NO_LIMIT };
 
 static const struct arg_option options[] = {
     { ID_MAX_MEMORY, "max-memory", "SIZE",
-      "memory the check may take, 4 bytes for each cluster of the file (default 1G)" },
+      "memory the check may take, 4 bytes for each cluster of the file (default: 64M and the size "
+      "of the file on disk, at most 1G)" },
+    { ID_NO_LIMIT, "no-limit", NULL,
+      "check an image whatever it takes: lift the limits on memory and on table entries, which "
+      "follow the size of the file on disk" },
     { 'T', "source-cache", "MODE",
       "accepted for qemu-img's sake: one of QEMU's cache modes, which changes nothing" },
     { ARG_OUTPUT, "output", "human|json",
@@ -38,6 +42,7 @@ static const struct arg_option options[] = {
 struct check {
     const char *path;
     struct qcow2_info info;
+    struct qcow2_check_options options;
     bool quiet;
     struct qcow2_check_result result;
     json_t *findings; /* NULL: lines are printed instead */
@@ -190,15 +195,17 @@ static int report_failure(const struct check *check, const struct qcow2_error *e
         return signals_exit_code();
     }
     if (err->code == QCOW2_E_LIMIT) {
-        report_library_more(check->path, NULL, err, "--max-memory allows more");
+        report_library_more(check->path, NULL, err,
+                            check->options.max_entries == 0
+                                ? "--max-memory allows more memory, --no-limit lifts all limits"
+                                : NULL);
     } else if (err->code != QCOW2_E_CANCELLED) {
         report_library(check->path, err);
     }
     return EXIT_FAILURE;
 }
 
-static int check_image(struct check *check, struct qcow2_image *image, uint64_t max_memory,
-                       int output)
+static int check_image(struct check *check, struct qcow2_image *image, int output)
 {
     struct qcow2_error err = QCOW2_ERROR_INIT;
 
@@ -214,7 +221,7 @@ static int check_image(struct check *check, struct qcow2_image *image, uint64_t 
         check->findings = json_array();
         check->failed = check->findings == NULL;
     }
-    if (qcow2_check(image, max_memory, take_finding, check, &check->result, &err) < 0) {
+    if (qcow2_check(image, &check->options, take_finding, check, &check->result, &err) < 0) {
         json_decref(check->findings);
         return report_failure(check, &err);
     }
@@ -228,16 +235,21 @@ static int check_image(struct check *check, struct qcow2_image *image, uint64_t 
 
 static int run(struct args *args)
 {
-    struct check check = { .info = QCOW2_INFO_INIT, .result = QCOW2_CHECK_RESULT_INIT };
+    struct check check = { .info = QCOW2_INFO_INIT,
+                           .options = QCOW2_CHECK_OPTIONS_INIT,
+                           .result = QCOW2_CHECK_RESULT_INIT };
     struct qcow2_image *image;
-    uint64_t max_memory = 0;
+    bool no_limit = false;
     int option;
     int code;
 
     while ((option = args_next(args)) > 0) {
         bool ignored;
 
-        if (option == 'T' ? !args_cache_mode(args, &ignored) : !args_size(args, &max_memory)) {
+        if (option == ID_NO_LIMIT) {
+            no_limit = true;
+        } else if (option == 'T' ? !args_cache_mode(args, &ignored)
+                                 : !args_size(args, &check.options.max_memory_bytes)) {
             return EXIT_FAILURE;
         }
     }
@@ -248,6 +260,13 @@ static int run(struct args *args)
         return EXIT_FAILURE;
     }
     args->common.raw_option = NULL; /* it has nothing to check either */
+    if (no_limit) {
+        check.options.max_entries = UINT64_MAX;
+        if (check.options.max_memory_bytes == 0) {
+            check.options.max_memory_bytes = UINT64_MAX;
+        }
+    }
+    check.options.max_messages = FINDINGS_MAX;
     check.path = args->operands[0];
     check.quiet = args->common.quiet;
     image = open_image(check.path, &args->common, QCOW2_OPEN_METADATA_ONLY);
@@ -255,7 +274,7 @@ static int run(struct args *args)
         return EXIT_FAILURE;
     }
     signals_catch();
-    code = check_image(&check, image, max_memory, args->common.output);
+    code = check_image(&check, image, args->common.output);
     stats_print(check.path, image, &args->common);
     qcow2_close(image);
     return code;

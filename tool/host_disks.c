@@ -9,8 +9,8 @@
 #include "open.h"
 #include "report.h"
 
-/* So many snapshots are looked at. Each is opened by its id, for which the table is searched from the
- * start: where it is longer than this, as many as keep the entries that are searched within a bound, which
+/* So many snapshots are looked at. Each is opened by its index, for which the table is read from the
+ * start: where it is longer than this, as many as keep the entries that are read within a bound, which
  * would else grow with the square of their number. */
 #define SNAPSHOTS_MAX 1024
 #define SEARCHED_MAX  ((uint64_t)SNAPSHOTS_MAX * SNAPSHOTS_MAX)
@@ -124,9 +124,9 @@ static int look_at_disk(struct host *host, struct qcow2_image *image, const char
 }
 
 /* A snapshot's disk and, if it was saved, its VM state. What cannot be opened or read to its end is
- * reported; false then. */
+ * reported; false then. By index: of several with one id, the id opens the first. */
 static bool look_at_snapshot(struct host *host, const char *path,
-                             const struct common_options *common,
+                             const struct common_options *common, uint32_t index,
                              const struct qcow2_snapshot *snapshot)
 {
     bool whole = true;
@@ -137,7 +137,7 @@ static bool look_at_snapshot(struct host *host, const char *path,
         struct qcow2_image *image;
         char of[512];
 
-        one.snapshot = snapshot->id;
+        one.snapshot_index = &index;
         snprintf(of, sizeof of, "%ssnapshot %s (\"%s\")", state != 0 ? "the VM state of " : "",
                  snapshot->id, snapshot->name);
         image = open_image(
@@ -163,11 +163,11 @@ static void look_at_snapshots(struct host *host, const struct qcow2_image *image
     uint64_t cursor = 0;
     uint64_t done = 0;
 
-    for (uint64_t i = 0; i < most && host->count <= HOST_USES_MAX; i++) {
+    for (uint32_t i = 0; i < most && host->count <= HOST_USES_MAX; i++) {
         if (qcow2_next_snapshot(image, &cursor, &snapshot, NULL) != 1) {
             break;
         }
-        done += look_at_snapshot(host, path, common, &snapshot) ? 1 : 0;
+        done += look_at_snapshot(host, path, common, i, &snapshot) ? 1 : 0;
     }
     host->snapshots_passed_over = count - done;
 }

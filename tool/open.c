@@ -90,6 +90,10 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     options.format = (uint32_t)common->format;
     options.cluster_cache_bytes = common->cache_bytes;
     options.snapshot = common->snapshot;
+    if (common->snapshot_index != NULL) {
+        options.flags |= QCOW2_OPEN_SNAPSHOT_INDEX;
+        options.snapshot_index = *common->snapshot_index;
+    }
     options.grant = grants_decide;
     options.grant_ctx = &grants;
     options.get_key = keys_get;

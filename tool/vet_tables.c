@@ -144,10 +144,12 @@ static bool in_order(const struct qcow2_survey_result *survey)
 
 static bool refcounts(struct vet *vet)
 {
+    struct qcow2_check_options options = QCOW2_CHECK_OPTIONS_INIT;
     struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
 
-    if (qcow2_check(vet->image, vet->policy->max_memory_bytes, NULL, NULL, &result, &err) < 0) {
+    options.max_memory_bytes = vet->policy->max_memory_bytes;
+    if (qcow2_check(vet->image, &options, NULL, NULL, &result, &err) < 0) {
         return judge(vet, &err);
     }
     if (result.corruptions + result.check_errors > 0) {

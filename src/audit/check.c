@@ -11,8 +11,6 @@
 #include "base/checked.h"
 #include "base/error.h"
 
-#define DEFAULT_MEMORY_BYTES (UINT64_C(1) << 30)
-
 static void count(struct q2_check *check, int kind, uint64_t times)
 {
     struct qcow2_check_result *result = &check->result;
@@ -41,16 +39,19 @@ int q2_check_find(struct q2_check *check, int kind, uint64_t times, uint64_t hos
     if (check->callback == NULL) {
         return 0;
     }
-    va_start(args, fmt);
-    r = vsnprintf(message, sizeof message, fmt, args);
-    va_end(args);
-    if (r < 0) {
-        message[0] = '\0';
+    /* An image of a megabyte can have a thousand million findings: text is made for those alone that are
+     * shown. */
+    if (check->messages_left > 0) {
+        check->messages_left--;
+        va_start(args, fmt);
+        r = vsnprintf(message, sizeof message, fmt, args);
+        va_end(args);
+        message[0] = r < 0 ? '\0' : message[0];
+        r = check->callback(check->ctx, kind, host_off, message);
+    } else {
+        r = check->callback(check->ctx, kind, host_off, NULL);
     }
-    if (check->callback(check->ctx, kind, host_off, message) != 0) {
-        return q2_error_set(check->err, QCOW2_E_CANCELLED, "the check was stopped");
-    }
-    return 0;
+    return r == 0 ? 0 : q2_error_set(check->err, QCOW2_E_CANCELLED, "the check was stopped");
 }
 
 void q2_check_find_last(struct q2_check *check, int kind, uint64_t host_off, const char *message)
@@ -77,7 +78,8 @@ int q2_check_work(struct q2_check *check, uint64_t n)
 {
     if (n > check->max_entries - check->entries) {
         return q2_error_set(check->err, QCOW2_E_LIMIT,
-                            "the tables of the image have more than %llu entries to check",
+                            "the tables of the image have more than the %llu entries that the "
+                            "check may read",
                             (unsigned long long)check->max_entries);
     }
     check->entries += n;
@@ -92,8 +94,8 @@ static int check_references(struct q2_check *check)
     int r;
 
     if ((r = q2_check_reference(check, 0, check->cluster_bytes, 1, "header")) < 0 ||
-        (r = q2_check_l1(check, h->l1_off, h->l1_entries, true, "L1 table")) < 0 ||
-        (r = q2_check_snapshots(check)) < 0 || (r = q2_check_l2_tables(check)) < 0 ||
+        (r = q2_check_l1(check)) < 0 || (r = q2_check_snapshots(check)) < 0 ||
+        (r = q2_check_l2_tables(check)) < 0 ||
         (r = q2_check_reference(check, h->refcount_table_off, refcount_table_bytes, 1,
                                 "refcount table")) < 0 ||
         (r = q2_check_reference(check, layer->luks_off, layer->luks_bytes, 1,
@@ -116,7 +118,54 @@ static int check_all(struct q2_check *check)
     return q2_check_compare(check);
 }
 
-static int prepare(struct q2_check *check, uint64_t max_memory_bytes)
+/* The caller's options in a struct of ours. */
+static int take_options(const struct qcow2_check_options *from,
+                        struct qcow2_check_options *options_ret, struct qcow2_error *err)
+{
+    const size_t known = sizeof *options_ret;
+
+    *options_ret = (struct qcow2_check_options)QCOW2_CHECK_OPTIONS_INIT;
+    if (from == NULL) {
+        return 0;
+    }
+    if (from->size < known) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT, "the options' size of %zu bytes is below %zu",
+                            from->size, known);
+    }
+    for (size_t i = known; i < from->size; i++) {
+        if (((const unsigned char *)from)[i] != 0) {
+            return q2_error_set(err, QCOW2_E_ARGUMENT,
+                                "the options use byte %zu, which this version does not know", i);
+        }
+    }
+    memcpy(options_ret, from, known);
+    return 0;
+}
+
+/* a + b, but at most `most`. */
+static uint64_t add_up_to(uint64_t a, uint64_t b, uint64_t most)
+{
+    uint64_t sum;
+
+    return q2_add_u64(a, b, &sum) ? q2_min_u64(sum, most) : most;
+}
+
+static void take_bounds(struct q2_check *check, const struct qcow2_check_options *options)
+{
+    uint64_t stored = check->layer->file.stored_bytes;
+
+    check->max_memory_bytes = options->max_memory_bytes;
+    if (check->max_memory_bytes == 0) {
+        check->max_memory_bytes = add_up_to(Q2_CHECK_SPARE_BYTES, stored, Q2_CHECK_MAX_BYTES);
+    }
+    check->max_entries = options->max_entries;
+    if (check->max_entries == 0) {
+        check->max_entries = add_up_to(Q2_CHECK_SPARE_ENTRIES, stored, Q2_CHECK_MAX_ENTRIES);
+    }
+    check->messages_left = options->max_messages != 0 ? options->max_messages : UINT64_MAX;
+}
+
+static int prepare(struct q2_check *check, const struct qcow2_check_options *options)
 {
     const struct q2_layer *layer = check->layer;
 
@@ -130,9 +179,7 @@ static int prepare(struct q2_check *check, uint64_t max_memory_bytes)
     }
     check->cluster_bytes = UINT64_C(1) << layer->header.cluster_bits;
     check->file_bytes = q2_round_up(layer->file.size_bytes, 9);
-    check->max_memory_bytes = max_memory_bytes != 0 ? max_memory_bytes : DEFAULT_MEMORY_BYTES;
-    check->max_entries =
-        q2_min_u64(Q2_CHECK_SPARE_ENTRIES + check->file_bytes / 8, Q2_CHECK_MAX_ENTRIES);
+    take_bounds(check, options);
     check->table_piece.host_off = UINT64_MAX;
     check->block_piece.host_off = UINT64_MAX;
     check->result.total_clusters =
@@ -140,10 +187,11 @@ static int prepare(struct q2_check *check, uint64_t max_memory_bytes)
     return 0;
 }
 
-int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
+int qcow2_check(struct qcow2_image *image, const struct qcow2_check_options *options,
                 qcow2_check_callback *callback, void *ctx, struct qcow2_check_result *result_ret,
                 struct qcow2_error *err)
 {
+    struct qcow2_check_options asked;
     struct q2_check *check;
     size_t room;
     int r;
@@ -151,6 +199,9 @@ int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
     if (image == NULL || result_ret == NULL || result_ret->size == 0) {
         return q2_error_set(err, QCOW2_E_ARGUMENT,
                             "the image or the result is NULL, or its size 0");
+    }
+    if ((r = take_options(options, &asked, err)) < 0) {
+        return r;
     }
     check = calloc(1, sizeof *check);
     if (check == NULL) {
@@ -162,7 +213,7 @@ int qcow2_check(struct qcow2_image *image, uint64_t max_memory_bytes,
     check->err = err;
     room = result_ret->size;
     check->result.size = room;
-    r = prepare(check, max_memory_bytes);
+    r = prepare(check, &asked);
     if (r == 0) {
         r = check_all(check);
     }

@@ -4,15 +4,18 @@
  * The check counts, for each cluster of the file, how often the tables refer to
  * it, and compares that with the refcount stored for it. Its counters are those
  * of `qemu-img check`, on broken images too; where that visits an L2 table once
- * for each L1 entry that names it, this one visits it once and counts as often,
- * so that snapshots, which share most of their tables, cost little.
+ * for each L1 entry that names it, and an L1 table once for each snapshot that
+ * does, this one visits it once and counts as often, so that snapshots, which
+ * share most of their tables, cost little.
  *
  *   check.c             the public call, the order of things, findings
  *   check_read.c        tables out of the file, zeros where it has ended
  *   check_clusters.c    the counters, one for each cluster
  *   check_stored.c      the refcounts as they are stored
  *   check_tables.c      the L2 tables that have been named, and how often
+ *   check_cover.c       ranges that overlap, and how many cover each place
  *   check_l1.c          L1 tables, of the disk and of snapshots
+ *   check_snapshots.c   the snapshot table
  *   check_l2.c          L2 tables
  *   check_bitmaps.c     bitmaps
  *   check_compare.c     counted against stored */
@@ -22,11 +25,17 @@
 #include "base/error.h"
 #include "image/image.h"
 
-/* The most table entries a check looks at. In an image that is in order no two tables overlap, so the
- * file is as large as all of them; broken ones may name the same bytes again and again, up to a point
- * (less than a second). The last limit is for files that are large, but mostly hole (half a minute). */
-#define Q2_CHECK_SPARE_ENTRIES (UINT64_C(1) << 28)
+/* The most table entries that a check reads. In an image that is in order no two tables overlap, so all of
+ * them together have one entry for each 8 bytes stored at the most; one for each byte leaves room for
+ * file systems that compress. The spare entries, at most two seconds, are for broken images, and for tables that are
+ * holes. The last limit, half a minute, is for sources of which only the length is known.
+ *
+ * The most memory, likewise: each cluster that is in use has an L2 entry and a refcount, so the 4 bytes for it
+ * are at most half of what is stored for it. */
+#define Q2_CHECK_SPARE_ENTRIES (UINT64_C(1) << 25)
 #define Q2_CHECK_MAX_ENTRIES   (UINT64_C(1) << 34)
+#define Q2_CHECK_SPARE_BYTES   (UINT64_C(64) << 20)
+#define Q2_CHECK_MAX_BYTES     (UINT64_C(1) << 30)
 
 /* Tables are read in pieces of this size. */
 enum { Q2_CHECK_PIECE_BYTES = 65536, Q2_CHECK_SMALL_PIECE_BYTES = 4096 };
@@ -68,6 +77,7 @@ struct q2_check {
     qcow2_check_callback *callback; /* or NULL */
     void *ctx;
     struct qcow2_error *err;
+    uint64_t messages_left; /* findings that still have a sentence */
     struct qcow2_check_result result;
     uint64_t cluster_bytes;
     uint64_t file_bytes; /* rounded up to 512, as QEMU counts */
@@ -84,7 +94,7 @@ struct q2_check {
 
 /* ---- check.c ---- */
 
-/* Counts a finding `times` times and tells the callback once. */
+/* Counts a finding `times` times and calls the callback once. */
 int q2_check_find(struct q2_check *check, int kind, uint64_t times, uint64_t host_off,
                   const char *fmt, ...) Q2_PRINTF(5, 6);
 
@@ -115,7 +125,16 @@ int q2_check_load(struct q2_check *check, void *buf, size_t n_bytes, uint64_t ho
 
 int q2_check_clusters_init(struct q2_check *check);
 
-/* Counts a reference to a part of the file, `times` times. `what` names the part. */
+/* 1 if a reference to that part of the file is one to clusters, from *first_ret to *last_ret; 0 if not:
+ * there is nothing to it, or it leaves the file, which is a finding, `times` times. Or a code. */
+int q2_check_clusters_of(struct q2_check *check, uint64_t host_off, uint64_t n_bytes,
+                         uint64_t times, const char *what, uint64_t *first_ret, uint64_t *last_ret);
+
+/* Counts a reference to each of these clusters, `times` times. */
+int q2_check_count(struct q2_check *check, uint64_t first, uint64_t last, uint64_t times,
+                   const char *what);
+
+/* Both. Counts a reference to a part of the file, `times` times. `what` names the part. */
 int q2_check_reference(struct q2_check *check, uint64_t host_off, uint64_t n_bytes, uint64_t times,
                        const char *what);
 
@@ -142,16 +161,41 @@ int q2_check_stored_is_one(struct q2_check *check, uint64_t cluster);
 
 /* ---- check_tables.c ---- */
 
-int q2_check_tables_add(struct q2_check *check, uint64_t host_off, bool active);
+/* Adds the table at host_off as one that L1 entries name, `times` times. */
+int q2_check_tables_add(struct q2_check *check, uint64_t host_off, bool active, uint64_t times);
 
 /* Ends the adding: the tables are then the first n places, by ascending offset. */
 void q2_check_tables_sort(struct q2_check_tables *tables);
 
+/* ---- check_cover.c ---- */
+
+/* Ranges of numbers, such as clusters: those from starts[i] on, and before ends[i], for each i. */
+struct q2_check_cover {
+    uint64_t *starts, *ends;
+    size_t n;
+};
+
+/* Calls `visit` for each longest range of numbers that the same ranges of the cover hold, in ascending
+ * order, with how many do, at least 1. Sorts the arrays. */
+typedef int q2_check_cover_fn(struct q2_check *check, uint64_t start, uint64_t end, uint64_t times);
+int q2_check_cover_walk(struct q2_check *check, struct q2_check_cover *cover,
+                        q2_check_cover_fn *visit);
+
 /* ---- check_l1.c ---- */
 
-/* An L1 table: notes the L2 tables it names. `name` is of the table. */
-int q2_check_l1(struct q2_check *check, uint64_t host_off, uint32_t entries, bool active,
-                const char *name);
+/* Whether an L1 table of so many entries at host_off can be read: 0, or a code, after a finding. */
+int q2_check_l1_reachable(struct q2_check *check, uint64_t host_off, uint64_t entries,
+                          const char *name);
+
+/* Entries of L1 tables from host_off on, all of them in the file: adds the L2 tables that they name, `times`
+ * times. `name` is of the table; entries are numbered from its start, of the disk's own table. */
+int q2_check_l1_entries(struct q2_check *check, uint64_t host_off, uint64_t entries, bool active,
+                        uint64_t times, const char *name);
+
+/* The disk's own L1 table. */
+int q2_check_l1(struct q2_check *check);
+
+/* ---- check_snapshots.c ---- */
 
 /* Whether the snapshot table can be read; QCOW2_E_CORRUPT and others if not. */
 int q2_check_snapshot_table(struct q2_check *check);

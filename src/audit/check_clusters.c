@@ -46,13 +46,11 @@ static int count_overflow(struct q2_check *check, uint64_t cluster, uint64_t tim
                          (unsigned long)check->clusters.limit);
 }
 
-int q2_check_reference(struct q2_check *check, uint64_t host_off, uint64_t n_bytes, uint64_t times,
-                       const char *what)
+int q2_check_clusters_of(struct q2_check *check, uint64_t host_off, uint64_t n_bytes,
+                         uint64_t times, const char *what, uint64_t *first_ret, uint64_t *last_ret)
 {
-    struct q2_check_clusters *clusters = &check->clusters;
     unsigned cluster_bits = check->layer->header.cluster_bits;
-    uint64_t end, first, last;
-    int r;
+    uint64_t end;
 
     /* Lengths are signed in QEMU, and one below 0 refers to nothing. */
     if (n_bytes == 0 || n_bytes > INT64_MAX) {
@@ -66,8 +64,17 @@ int q2_check_reference(struct q2_check *check, uint64_t host_off, uint64_t n_byt
                              (unsigned long long)host_off, (unsigned long long)n_bytes,
                              (unsigned long long)check->layer->file.size_bytes);
     }
-    first = host_off >> cluster_bits;
-    last = (end - 1) >> cluster_bits;
+    *first_ret = host_off >> cluster_bits;
+    *last_ret = (end - 1) >> cluster_bits;
+    return 1;
+}
+
+int q2_check_count(struct q2_check *check, uint64_t first, uint64_t last, uint64_t times,
+                   const char *what)
+{
+    struct q2_check_clusters *clusters = &check->clusters;
+    int r;
+
     if (last > first && (r = q2_check_work(check, last - first)) < 0) {
         return r;
     }
@@ -89,4 +96,13 @@ int q2_check_reference(struct q2_check *check, uint64_t host_off, uint64_t n_byt
         }
     }
     return 0;
+}
+
+int q2_check_reference(struct q2_check *check, uint64_t host_off, uint64_t n_bytes, uint64_t times,
+                       const char *what)
+{
+    uint64_t first = 0, last = 0;
+    int r = q2_check_clusters_of(check, host_off, n_bytes, times, what, &first, &last);
+
+    return r <= 0 ? r : q2_check_count(check, first, last, times, what);
 }

@@ -84,6 +84,9 @@ int q2_check_stored_run(struct q2_check *check, uint64_t cluster, uint64_t end,
         return 0;
     }
     n_bytes = (size_t)q2_min_u64(check->cluster_bytes - first_byte, Q2_CHECK_PIECE_BYTES);
+    if ((r = q2_check_work(check, n_bytes / 8)) < 0) {
+        return r;
+    }
     run_ret->count = q2_min_u64(rest, (uint64_t)n_bytes * 8 >> h->refcount_order);
     if (q2_check_load(check, check->refcount_bytes, n_bytes, entry.block_off + first_byte,
                       "refcount block", NULL) < 0) {

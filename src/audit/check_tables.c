@@ -47,7 +47,7 @@ static int grow(struct q2_check *check)
     return 0;
 }
 
-int q2_check_tables_add(struct q2_check *check, uint64_t host_off, bool active)
+int q2_check_tables_add(struct q2_check *check, uint64_t host_off, bool active, uint64_t times)
 {
     struct q2_check_tables *tables = &check->tables;
     struct q2_check_table *place;
@@ -61,8 +61,8 @@ int q2_check_tables_add(struct q2_check *check, uint64_t host_off, bool active)
         place->host_off = host_off;
         tables->n++;
     }
-    place->times++;
-    place->times_active += active;
+    place->times += times;
+    place->times_active += active ? times : 0;
     return 0;
 }
 

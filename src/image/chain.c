@@ -97,7 +97,7 @@ static int open_data(struct q2_layer *layer, const struct qcow2_options *options
                      struct q2_open_budget *budget, struct qcow2_error *err)
 {
     const struct q2_header *h = &layer->header;
-    const bool as_snapshot = layer->depth == 0 && options->snapshot != NULL;
+    const bool as_snapshot = layer->depth == 0 && q2_options_snapshot(options);
     int r;
 
     /* A raw disk has no snapshots either, and is not shown in place of one. */

@@ -236,6 +236,12 @@ int q2_layer_decrypt(struct q2_lane *lane, const struct q2_layer *layer, void *b
 
 /* ---- snapshot.c ---- */
 
+/* Whether the options name a snapshot, by id, name or index. */
+static inline bool q2_options_snapshot(const struct qcow2_options *options)
+{
+    return options->snapshot != NULL || (options->flags & QCOW2_OPEN_SNAPSHOT_INDEX) != 0;
+}
+
 /* Turns the layer, which is the image itself, to the snapshot that the options name. */
 int q2_layer_select_snapshot(struct q2_layer *layer, const struct qcow2_options *options,
                              struct q2_open_budget *budget, struct qcow2_error *err);

@@ -17,7 +17,8 @@ static int take_options(const struct qcow2_options *from, struct qcow2_options *
     const size_t known = sizeof *options_ret;
     const uint32_t flags = QCOW2_OPEN_NO_BACKING | QCOW2_OPEN_METADATA_ONLY |
                            QCOW2_OPEN_ZEROS_PAST_END | QCOW2_OPEN_VM_STATE |
-                           QCOW2_OPEN_METADATA_CHAIN;
+                           QCOW2_OPEN_METADATA_CHAIN | QCOW2_OPEN_SNAPSHOT_INDEX;
+    bool by_index;
 
     *options_ret = (struct qcow2_options)QCOW2_OPTIONS_INIT;
     if (from == NULL) {
@@ -35,14 +36,19 @@ static int take_options(const struct qcow2_options *from, struct qcow2_options *
     }
     memcpy(options_ret, from, known);
     options_ret->size = known; /* what lies behind is the caller's, and not copied */
-    if ((from->flags & ~flags) != 0 || from->reserved != 0) {
+    if ((from->flags & ~flags) != 0) {
         return q2_error_set(err, QCOW2_E_ARGUMENT,
                             "the options' flags 0x%lx are not all known to this version",
                             (unsigned long)from->flags);
     }
+    by_index = (from->flags & QCOW2_OPEN_SNAPSHOT_INDEX) != 0;
+    if ((by_index && from->snapshot != NULL) || (!by_index && from->snapshot_index != 0)) {
+        return q2_error_set(err, QCOW2_E_ARGUMENT,
+                            "the options name a snapshot twice, or an index without its flag");
+    }
     if (from->format > QCOW2_FORMAT_PROBE || from->format == QCOW2_FORMAT_QCOW1 ||
-        ((from->flags & QCOW2_OPEN_VM_STATE) != 0 && from->snapshot == NULL) ||
-        ((from->flags & QCOW2_OPEN_METADATA_ONLY) != 0 && from->snapshot != NULL) ||
+        ((from->flags & QCOW2_OPEN_VM_STATE) != 0 && !q2_options_snapshot(from)) ||
+        ((from->flags & QCOW2_OPEN_METADATA_ONLY) != 0 && q2_options_snapshot(from)) ||
         ((from->flags & QCOW2_OPEN_METADATA_CHAIN) != 0 &&
          (from->flags & QCOW2_OPEN_METADATA_ONLY) == 0)) {
         return q2_error_set(err, QCOW2_E_ARGUMENT,

@@ -140,6 +140,30 @@ int qcow2_next_snapshot(const struct qcow2_image *image, uint64_t *cursor,
     return r;
 }
 
+/* Finds the snapshot at a place of the table. 1, 0 for none, or a code. */
+static int find_at(const struct q2_layer *layer, uint32_t index, struct q2_snapshot_entry *found,
+                   struct qcow2_error *err)
+{
+    struct loaded *loaded;
+    uint64_t rel_off = 0;
+    int r = check_count(layer, err);
+
+    if (r < 0 || index >= layer->header.snapshot_count) {
+        return r;
+    }
+    loaded = calloc(1, sizeof *loaded);
+    if (loaded == NULL) {
+        return q2_error_nomem(err);
+    }
+    for (uint32_t i = 0; r == 0 && i <= index; i++) {
+        r = load_entry(layer, rel_off, loaded, err);
+        rel_off = q2_snapshot_next_off(rel_off, loaded->entry.entry_bytes);
+    }
+    *found = loaded->entry;
+    free(loaded);
+    return r < 0 ? r : 1;
+}
+
 static bool is_called(const uint8_t *text, size_t n, const char *wanted)
 {
     size_t length = strnlen((const char *)text, n);
@@ -180,6 +204,29 @@ static int find(const struct q2_layer *layer, const char *wanted, struct q2_snap
     return r == 0 && named ? 1 : r;
 }
 
+/* Finds the snapshot that the options name. 0, or a code. */
+static int find_asked(const struct q2_layer *layer, const struct qcow2_options *options,
+                      struct q2_snapshot_entry *found, struct qcow2_error *err)
+{
+    char name[64];
+    int r;
+
+    if ((options->flags & QCOW2_OPEN_SNAPSHOT_INDEX) != 0) {
+        r = find_at(layer, options->snapshot_index, found, err);
+        if (r == 0) {
+            return q2_error_set(err, QCOW2_E_NOT_FOUND, "the image has no snapshot with index %lu",
+                                (unsigned long)options->snapshot_index);
+        }
+    } else {
+        r = find(layer, options->snapshot, found, err);
+        if (r == 0) {
+            q2_escape(name, sizeof name, options->snapshot, SIZE_MAX);
+            return q2_error_set(err, QCOW2_E_NOT_FOUND, "the image has no snapshot \"%s\"", name);
+        }
+    }
+    return r < 0 ? r : 0;
+}
+
 /* Whether a table of so many entries can be read; the header's own has been checked before. */
 static int check_l1(const struct q2_layer *layer, const struct q2_snapshot_entry *entry,
                     struct qcow2_error *err)
@@ -203,7 +250,6 @@ int q2_layer_select_snapshot(struct q2_layer *layer, const struct qcow2_options 
     const struct q2_geometry *g = &layer->geometry;
     struct q2_snapshot_entry entry = { .entry_bytes = 0 };
     uint64_t disk;
-    char name[64];
     int r;
 
     if (layer->format != QCOW2_FORMAT_QCOW2 || g->data_file) {
@@ -211,11 +257,8 @@ int q2_layer_select_snapshot(struct q2_layer *layer, const struct qcow2_options 
                             g->data_file ? "its data is in an external file"
                                          : "only qcow2 has them");
     }
-    if ((r = find(layer, options->snapshot, &entry, err)) == 0) {
-        q2_escape(name, sizeof name, options->snapshot, SIZE_MAX);
-        return q2_error_set(err, QCOW2_E_NOT_FOUND, "the image has no snapshot \"%s\"", name);
-    }
-    if (r < 0 || (r = check_l1(layer, &entry, err)) < 0) {
+    if ((r = find_asked(layer, options, &entry, err)) < 0 ||
+        (r = check_l1(layer, &entry, err)) < 0) {
         return r;
     }
     disk = disk_bytes(layer, &entry);

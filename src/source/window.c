@@ -11,7 +11,7 @@
 
 struct q2_identity q2_identity_of(int fd)
 {
-    struct q2_identity identity = { .known = false };
+    struct q2_identity identity = { .known = false, .stored_bytes = UINT64_MAX };
     struct stat st;
 
     if (fd >= 0 && fstat(fd, &st) == 0) {
@@ -19,6 +19,10 @@ struct q2_identity q2_identity_of(int fd)
         identity.is_device = S_ISBLK(st.st_mode);
         identity.device = (uint64_t)(identity.is_device ? st.st_rdev : st.st_dev);
         identity.inode = identity.is_device ? 0 : (uint64_t)st.st_ino;
+        /* Some file systems do not count blocks: then it is 0 for all files. */
+        if (S_ISREG(st.st_mode) && st.st_blocks > 0) {
+            identity.stored_bytes = (uint64_t)st.st_blocks * 512;
+        }
     }
     return identity;
 }
@@ -54,6 +58,7 @@ int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
         window->fd = source->get_fd(source->ctx);
     }
     window->identity = q2_identity_of(window->fd);
+    window->stored_bytes = q2_min_u64(window->size_bytes, window->identity.stored_bytes);
     window->end = window->size_bytes;
     return 0;
 }

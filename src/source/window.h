@@ -16,12 +16,14 @@ struct q2_identity {
     bool known;
     bool is_device; /* a block device, by its number: it may have several names */
     uint64_t device, inode;
+    uint64_t stored_bytes; /* in blocks of the file system; UINT64_MAX: not known */
 };
 
 struct q2_window {
     struct qcow2_source source; /* ours; its name is the copy below */
     char *name;                 /* "" if the source has none */
     uint64_t size_bytes;        /* UINT64_MAX: not known */
+    uint64_t stored_bytes;      /* what is stored of them: less, if the file has holes */
     uint64_t end;               /* how far reads may reach: the size rounded up to a cluster */
     int fd;                     /* for the copy engine, or -1 */
     struct q2_identity identity;

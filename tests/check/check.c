@@ -144,14 +144,16 @@ struct attempt {
 
 static int attempt(struct attempt *a, unsigned long stop_at, unsigned long fail_at, uint64_t memory)
 {
+    struct qcow2_check_options options = QCOW2_CHECK_OPTIONS_INIT;
     int code;
 
+    options.max_memory_bytes = memory;
     a->stopper = (struct stopper){ 0, stop_at };
     a->flaky->made = 0;
     a->flaky->fail_at = fail_at;
     a->result = (struct qcow2_check_result)QCOW2_CHECK_RESULT_INIT;
     a->err = (struct qcow2_error)QCOW2_ERROR_INIT;
-    code = qcow2_check(a->image, memory, stop, &a->stopper, &a->result, &a->err);
+    code = qcow2_check(a->image, &options, stop, &a->stopper, &a->result, &a->err);
     return code == a->err.code ? code : GONE_WRONG;
 }
 
@@ -268,7 +270,7 @@ int main(int argc, char **argv)
     if (findings.print) {
         printf("\"findings\": [");
     }
-    code = qcow2_check(image, 0, take_finding, &findings, &result, &err);
+    code = qcow2_check(image, NULL, take_finding, &findings, &result, &err);
     if (findings.print) {
         printf("],\n ");
     }

@@ -146,7 +146,7 @@ static void sound_image_has_no_findings(void **state)
     struct qcow2_image *image = open_small(&s, QCOW2_OPEN_METADATA_ONLY);
 
     (void)state;
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), 0);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, NULL), 0);
     assert_int_equal(result.size, sizeof result);
     assert_int_equal(result.corruptions, 0);
     assert_int_equal(result.leaks, 0);
@@ -165,8 +165,8 @@ static void null_is_refused(void **state)
     uint64_t cursor = 0;
 
     (void)state;
-    assert_int_equal(qcow2_check(NULL, 0, NULL, NULL, &result, NULL), QCOW2_E_ARGUMENT);
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, NULL, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_check(NULL, NULL, NULL, NULL, &result, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, NULL, NULL), QCOW2_E_ARGUMENT);
     assert_int_equal(qcow2_next_explanation(NULL, 0, &cursor, &e, NULL), QCOW2_E_ARGUMENT);
     assert_int_equal(qcow2_next_explanation(image, 0, NULL, &e, NULL), QCOW2_E_ARGUMENT);
     assert_int_equal(qcow2_next_explanation(image, 0, &cursor, NULL, NULL), QCOW2_E_ARGUMENT);
@@ -183,7 +183,7 @@ static void smaller_result_struct_is_filled_as_far_as_it_goes(void **state)
     result.size = offsetof(struct qcow2_check_result, image_end_offset);
     result.corruptions = 7;
     result.image_end_offset = 99;
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), 0);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, NULL), 0);
     assert_int_equal(result.corruptions, 0);
     assert_int_equal(result.image_end_offset, 99);
     qcow2_close(image);
@@ -239,12 +239,13 @@ static void callback_can_stop_the_check(void **state)
 
     (void)state;
     put(s.block, UINT64_C(0x0001000200000001), 8); /* a leak and a corruption */
-    assert_int_equal(qcow2_check(image, 0, count_up_to, &left, &result, &err), QCOW2_E_CANCELLED);
+    assert_int_equal(qcow2_check(image, NULL, count_up_to, &left, &result, &err),
+                     QCOW2_E_CANCELLED);
     assert_int_equal(err.code, QCOW2_E_CANCELLED);
     assert_int_equal(left, 0);
     assert_int_equal(result.leaks, 0); /* nothing is filled */
     left = 3;
-    assert_int_equal(qcow2_check(image, 0, count_up_to, &left, &result, &err), 0);
+    assert_int_equal(qcow2_check(image, NULL, count_up_to, &left, &result, &err), 0);
     assert_int_equal(result.leaks, 1);
     assert_int_equal(result.corruptions, 1);
     qcow2_close(image);
@@ -276,13 +277,14 @@ static void stopping_at_the_finding_of_a_failure_leaves_its_error(void **state)
     put(entry + 36, 5000, 4); /* too much extra data */
     add(&s.sparse, 3 << 16, entry, sizeof entry);
     image = open_sparse(&s.sparse, QCOW2_OPEN_METADATA_ONLY);
-    assert_int_equal(qcow2_check(image, 0, stop_at_once, NULL, &result, &err), QCOW2_E_LIMIT);
+    assert_int_equal(qcow2_check(image, NULL, stop_at_once, NULL, &result, &err), QCOW2_E_LIMIT);
     assert_int_equal(err.code, QCOW2_E_LIMIT);
     qcow2_close(image);
 }
 
 static void memory_is_bounded_by_the_caller(void **state)
 {
+    struct qcow2_check_options options = QCOW2_CHECK_OPTIONS_INIT;
     struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct small s;
@@ -290,9 +292,11 @@ static void memory_is_bounded_by_the_caller(void **state)
 
     (void)state;
     /* Four bytes for each of four clusters, and one more that a reference may reach into. */
-    assert_int_equal(qcow2_check(image, 19, NULL, NULL, &result, &err), QCOW2_E_LIMIT);
+    options.max_memory_bytes = 19;
+    assert_int_equal(qcow2_check(image, &options, NULL, NULL, &result, &err), QCOW2_E_LIMIT);
     assert_int_equal(err.code, QCOW2_E_LIMIT);
-    assert_int_equal(qcow2_check(image, 20, NULL, NULL, &result, &err), 0);
+    options.max_memory_bytes = 20;
+    assert_int_equal(qcow2_check(image, &options, NULL, NULL, &result, &err), 0);
     qcow2_close(image);
 }
 
@@ -308,7 +312,7 @@ static void huge_file_is_over_the_default_limit(void **state)
     make_header(header, &shape);
     add(&s, 0, header, sizeof header);
     image = open_sparse(&s, QCOW2_OPEN_METADATA_ONLY);
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), QCOW2_E_LIMIT);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, NULL), QCOW2_E_LIMIT);
     qcow2_close(image);
 }
 
@@ -328,7 +332,7 @@ static void unknown_file_length_cannot_be_checked(void **state)
 
         assert_int_equal(qcow2_open_source(&source, NULL, &image, NULL), 0);
     }
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), QCOW2_E_UNSUPPORTED);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, NULL), QCOW2_E_UNSUPPORTED);
     qcow2_close(image);
 }
 
@@ -341,7 +345,7 @@ static void read_failure_of_an_l1_table_ends_the_check(void **state)
 
     (void)state;
     s.sparse.fail_at = 3 << 16;
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, &err), QCOW2_E_IO);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, &err), QCOW2_E_IO);
     assert_int_equal(err.sys_errno, EIO);
     qcow2_close(image);
 }
@@ -355,7 +359,7 @@ static void read_failure_of_a_refcount_block_is_a_finding(void **state)
 
     (void)state;
     s.sparse.fail_at = 2 << 16;
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, &err), 0);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, &err), 0);
     assert_int_equal(result.check_errors, 4);
     assert_int_equal(err.code, 0); /* untouched by a call that succeeds */
     qcow2_close(image);
@@ -380,10 +384,10 @@ static void read_failure_of_a_refcount_that_a_flag_needs_ends_the_check(void **s
     add(&s.sparse, (1 << 16) + 512 * 8, block_entry, sizeof block_entry);
     s.sparse.size = 5 << 16;
     image = open_sparse(&s.sparse, 0);
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), 0);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, NULL), 0);
     s.sparse.fail_at = (4 << 16) + (1 << 15);
     s.sparse.fails_once = true;
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, &err), QCOW2_E_IO);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, &err), QCOW2_E_IO);
     assert_int_equal(err.sys_errno, EIO);
     qcow2_close(image);
 }
@@ -418,7 +422,7 @@ static void count_hostile_references(unsigned refcount_order, uint64_t corruptio
     add(&s, 3 * cluster, l1, (size_t)L1_ENTRIES * 8);
     add(&s, l2_off, l2, (size_t)L2_ENTRIES * 8);
     image = open_sparse(&s, QCOW2_OPEN_METADATA_ONLY);
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), 0);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, NULL), 0);
     assert_true(result.allocated_clusters == UINT64_C(1) << 40);
     assert_true(result.corruptions == corruptions);
     qcow2_close(image);
@@ -474,42 +478,144 @@ static void encryption_header_of_any_place_and_length_is_survived(void **state)
         put(extension + 16, cases[i].n_bytes, 8);
         add(&s.sparse, sizeof s.header, extension, sizeof extension);
         image = open_sparse(&s.sparse, QCOW2_OPEN_METADATA_ONLY);
-        assert_int_equal(qcow2_check(image, 0, count_corruptions, &corruptions, &result, NULL), 0);
+        assert_int_equal(qcow2_check(image, NULL, count_corruptions, &corruptions, &result, NULL),
+                         0);
         assert_int_equal(corruptions, cases[i].corruptions);
         qcow2_close(image);
     }
 }
 
-/* 65536 snapshots that all name the largest L1 table: too much to look at, and said so. */
+/* An image of many snapshots, of which each names an L1 table of so many entries: the first at cluster 1024,
+ * each other one `step` clusters after the one before. */
+struct crowd {
+    struct sparse sparse;
+    uint8_t header[112];
+    uint8_t *snapshots;
+};
+
+static struct qcow2_image *open_crowd(struct crowd *crowd, unsigned cluster_bits, uint32_t count,
+                                      uint64_t step, uint32_t l1_entries)
+{
+    enum { ENTRY_BYTES = 56 };
+    const struct shape shape = { cluster_bits, 0, 0 };
+    const uint64_t cluster = UINT64_C(1) << cluster_bits;
+    const uint64_t l1_off = UINT64_C(8192) * cluster;
+
+    memset(crowd, 0, sizeof *crowd);
+    crowd->snapshots = calloc(count, ENTRY_BYTES);
+    assert_non_null(crowd->snapshots);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *entry = crowd->snapshots + i * ENTRY_BYTES;
+
+        put(entry, l1_off + i * step * cluster, 8);
+        put(entry + 8, l1_entries, 4);
+        put(entry + 36, 16, 4);
+    }
+    make_header(crowd->header, &shape);
+    put(crowd->header + 60, count, 4);
+    put(crowd->header + 64, 16 * cluster, 8);
+    crowd->sparse.size = l1_off + count * step * cluster + l1_entries * UINT64_C(8);
+    crowd->sparse.fail_at = UINT64_MAX;
+    add(&crowd->sparse, 0, crowd->header, sizeof crowd->header);
+    add(&crowd->sparse, 16 * cluster, crowd->snapshots, (size_t)count * ENTRY_BYTES);
+    return open_sparse(&crowd->sparse, QCOW2_OPEN_METADATA_ONLY);
+}
+
+/* 65536 snapshots that all name the largest L1 table. It was read for each of them, until the limit: now
+ * it is read once, and so are tables that begin a cluster after one another. */
+static void shared_and_overlapping_l1_tables_of_snapshots_are_read_once(void **state)
+{
+    (void)state;
+    for (uint64_t step = 0; step < 2; step++) {
+        struct qcow2_check_options options = QCOW2_CHECK_OPTIONS_INIT;
+        struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
+        struct crowd crowd;
+        struct qcow2_image *image = open_crowd(&crowd, 9, 65536, step, 4194304);
+
+        options.max_entries = crowd.sparse.size / 8;
+        assert_int_equal(qcow2_check(image, &options, NULL, NULL, &result, NULL), 0);
+        qcow2_close(image);
+        free(crowd.snapshots);
+    }
+}
+
+/* A bound on the entries that are read; beyond it the error names the bound, and more may be allowed. */
 static void work_is_bounded(void **state)
 {
-    enum { CLUSTER_BITS = 16, SNAPSHOTS = 65536, ENTRY_BYTES = 56 };
-    const struct shape shape = { CLUSTER_BITS, 0, 0 };
-    const uint64_t cluster = UINT64_C(1) << CLUSTER_BITS, l1_off = 1024 * cluster;
+    struct qcow2_check_options options = QCOW2_CHECK_OPTIONS_INIT;
     struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
-    struct sparse s = { .size = l1_off + (32 << 20), .fail_at = UINT64_MAX };
-    uint8_t *snapshots = calloc(SNAPSHOTS, ENTRY_BYTES);
-    uint8_t header[112];
-    struct qcow2_image *image;
+    struct crowd crowd;
+    struct qcow2_image *image = open_crowd(&crowd, 16, 1, 0, 4194304);
 
     (void)state;
-    assert_non_null(snapshots);
-    for (size_t i = 0; i < SNAPSHOTS; i++) {
-        put(snapshots + i * ENTRY_BYTES, l1_off, 8);
-        put(snapshots + i * ENTRY_BYTES + 8, 4194304, 4);
-        put(snapshots + i * ENTRY_BYTES + 36, 16, 4);
-    }
-    make_header(header, &shape);
-    put(header + 60, SNAPSHOTS, 4);
-    put(header + 64, 16 * cluster, 8);
-    add(&s, 0, header, sizeof header);
-    add(&s, 16 * cluster, snapshots, (size_t)SNAPSHOTS * ENTRY_BYTES);
-    image = open_sparse(&s, QCOW2_OPEN_METADATA_ONLY);
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, &err), QCOW2_E_LIMIT);
+    options.max_entries = 4194304;
+    assert_int_equal(qcow2_check(image, &options, NULL, NULL, &result, &err), QCOW2_E_LIMIT);
     assert_int_equal(err.code, QCOW2_E_LIMIT);
+    assert_non_null(strstr(err.message, "4194304 entries"));
+    options.max_entries = UINT64_MAX;
+    assert_int_equal(qcow2_check(image, &options, NULL, NULL, &result, &err), 0);
     qcow2_close(image);
-    free(snapshots);
+    free(crowd.snapshots);
+}
+
+struct heard {
+    uint64_t with_message, without;
+};
+
+static int hear(void *ctx, int kind, uint64_t host_offset, const char *message)
+{
+    struct heard *heard = ctx;
+
+    (void)kind;
+    (void)host_offset;
+    heard->with_message += message != NULL;
+    heard->without += message == NULL;
+    return 0;
+}
+
+/* The text of each of a thousand million findings was made, of which a thousand were shown. */
+static void findings_past_max_messages_are_counted_without_a_message(void **state)
+{
+    struct qcow2_check_options options = QCOW2_CHECK_OPTIONS_INIT;
+    struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT, all = QCOW2_CHECK_RESULT_INIT;
+    struct heard heard = { 0, 0 };
+    struct crowd crowd;
+    struct qcow2_image *image = open_crowd(&crowd, 16, 100, 2, 1);
+
+    (void)state;
+    options.max_messages = 3;
+    assert_int_equal(qcow2_check(image, &options, hear, &heard, &result, NULL), 0);
+    assert_int_equal(heard.with_message, 3);
+    assert_true(heard.without > 90);
+    heard = (struct heard){ 0, 0 };
+    assert_int_equal(qcow2_check(image, NULL, hear, &heard, &all, NULL), 0);
+    assert_int_equal(heard.without, 0);
+    assert_memory_equal(&result, &all, sizeof result);
+    qcow2_close(image);
+    free(crowd.snapshots);
+}
+
+static void check_options_that_are_malformed_are_an_argument_error(void **state)
+{
+    struct {
+        struct qcow2_check_options known;
+        uint8_t more[8];
+    } options = { QCOW2_CHECK_OPTIONS_INIT, { 0 } };
+    struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
+    struct small s;
+    struct qcow2_image *image = open_small(&s, 0);
+
+    (void)state;
+    options.known.size = sizeof options.known - 1;
+    assert_int_equal(qcow2_check(image, &options.known, NULL, NULL, &result, NULL),
+                     QCOW2_E_ARGUMENT);
+    options.known.size = sizeof options;
+    assert_int_equal(qcow2_check(image, &options.known, NULL, NULL, &result, NULL), 0);
+    options.more[7] = 1;
+    assert_int_equal(qcow2_check(image, &options.known, NULL, NULL, &result, NULL),
+                     QCOW2_E_ARGUMENT);
+    qcow2_close(image);
 }
 
 int main(void)
@@ -530,7 +636,10 @@ int main(void)
         cmocka_unit_test(read_failure_of_a_refcount_that_a_flag_needs_ends_the_check),
         cmocka_unit_test(references_of_a_hostile_table_are_counted_without_visiting_each),
         cmocka_unit_test(encryption_header_of_any_place_and_length_is_survived),
+        cmocka_unit_test(shared_and_overlapping_l1_tables_of_snapshots_are_read_once),
         cmocka_unit_test(work_is_bounded),
+        cmocka_unit_test(findings_past_max_messages_are_counted_without_a_message),
+        cmocka_unit_test(check_options_that_are_malformed_are_an_argument_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,7 +146,7 @@ static void measure_check(struct qcow2_image *image)
     struct cost check = { .name = "check" };
 
     begin_call();
-    end_call(&check, qcow2_check(image, 0, NULL, NULL, &result, NULL));
+    end_call(&check, qcow2_check(image, NULL, NULL, NULL, &result, NULL));
     tell(&check);
 }
 

@@ -203,7 +203,7 @@ static void check(struct subject *subject, struct qcow2_image *image, struct out
     struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
 
     (void)subject;
-    o->code = qcow2_check(image, 0, hear_finding, o, &result, &o->err);
+    o->code = qcow2_check(image, NULL, hear_finding, o, &result, &o->err);
     if (o->code == 0) {
         add_bytes(o, &result, sizeof result);
         o->unknown = result.check_errors;
@@ -308,6 +308,18 @@ static void open_headers(struct subject *subject, struct qcow2_image *image, str
     subject->options = before;
 }
 
+/* The first snapshot, by its place: as a disk, where there is one. */
+static void open_first_snapshot(struct subject *subject, struct qcow2_image *image,
+                                struct outcome *o)
+{
+    const struct qcow2_options before = subject->options;
+
+    subject->options.flags |= QCOW2_OPEN_SNAPSHOT_INDEX;
+    subject->options.snapshot = NULL;
+    open_again(subject, image, o);
+    subject->options = before;
+}
+
 /* With the library's own sources and grants. */
 static void open_by_path(struct subject *subject, struct qcow2_image *image, struct outcome *o)
 {
@@ -324,6 +336,7 @@ static void open_by_path(struct subject *subject, struct qcow2_image *image, str
 const struct operation operations[] = {
     { "open", open_again, false, false, true },
     { "open headers", open_headers, false, false, true },
+    { "open first snapshot", open_first_snapshot, false, false, true },
     { "open by path", open_by_path, false, false, true },
     { "read bytes", read_bytes, true, false, false },
     { "read pieces", read_pieces, true, false, false },

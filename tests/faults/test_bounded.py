@@ -74,7 +74,7 @@ def hold_bounds(found):
     assert found["dirty"]["reads"] <= 2 * 512 * MIB // BLOCK
     assert found["extension"]["reads"] == 0
     # Its own bound, of entries and memory; pieces of tables are 64 KiB.
-    assert found["check"]["bytes"] <= 8 * (2 ** 28 + found["file_bytes"] // 8)
+    assert found["check"]["bytes"] <= 8 * (2 ** 25 + found["file_bytes"])
 
 
 def test_image_keeps_to_the_bounds(run, subject, caches):

@@ -2,6 +2,10 @@
 """qcow2 check: counters and exit codes of qemu-img's check, on images healthy and damaged."""
 
 import json
+import os
+import pathlib
+import resource
+import struct
 import subprocess
 
 import pytest
@@ -10,6 +14,7 @@ import toolrun
 from chainrun import encrypted, number_at, overlay, patch
 from conftest import NAMES
 from toolrun import fails_in_one_line, good, run
+from vetting import build
 
 COPIED = 1 << 63
 
@@ -145,3 +150,92 @@ def test_formats_without_refcounts_are_exit_63(tmp_path):
 
 def test_memory_has_a_limit(images):
     fails_in_one_line(run('check', '--max-memory', '16', images['v3']), '--max-memory')
+
+
+# ---- what broken images cost ----
+
+def cheap(*words, seconds=5, memory=64 << 20):
+    """A run in no more than so much processor time and memory, where that can be measured."""
+    def limit():
+        if toolrun.is_measurable():
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+    return run('check', *words, preexec_fn=limit)
+
+
+def crowd(path, count, step, l1, cluster_bits=12):
+    """Snapshots of L1 tables with these entries: all at one place, or each `step` clusters after the one
+    before."""
+    at = 1 << 23
+    snapshots = [build.Snapshot(id=b'%d' % number, l1=[], l1_entries=len(l1),
+                                l1_offset=at + (number * step << cluster_bits)) for number in range(count)]
+    table = struct.pack(f'>{len(l1)}Q', *l1) * (1 + step)
+    image = build.Image(cluster_bits=cluster_bits, size=1 << 20, snapshots=snapshots,
+                        writes=[(at, table)], length=at + (count * step << cluster_bits) + len(table))
+    return image.write(path)
+
+
+@pytest.mark.parametrize('step', [0, 1])
+def test_l1_tables_that_snapshots_share_are_counted_for_each_as_by_qemu_img(tmp_path, step):
+    """At one place, and at places a cluster apart, so that they overlap. Tables are read once, and counted for
+    each snapshot that has them: their own clusters, L2 tables, and what those name."""
+    l2 = 1 << 22
+    l1 = [l2, l2 | 1 << 60, 0, l2 + 4096, 1 << 40] + [0] * 507 + [l2] * 512
+    path = crowd(tmp_path / 'image.qcow2', 7, step, l1)
+    patch(path, l2, struct.pack('>QQQ', 1 << 21, 1 << 21 | 2, COPIED | 3 << 20))
+    code, value, _ = our_check(path)
+    assert (code, value) == qemu_check(path)
+    assert value['corruptions'] > 1000
+
+
+def test_findings_of_an_l1_table_that_20000_snapshots_share_cost_little(tmp_path):
+    """The text of each of 164 million findings was made, of which a thousand are shown: 31 s for 1.4 MB."""
+    path = crowd(tmp_path / 'image.qcow2', 20000, 0, [1 << 60] * 8192)
+    result = cheap('--output=json', path)
+    value = json.loads(result.stdout)
+    assert result.returncode == 2 and value['corruptions'] >= 20000 * 8192
+    assert len(value['qcow2']['findings']) == 1000
+
+
+def test_l2_tables_that_overlap_reach_the_limit_on_entries(tmp_path):
+    """4096 L2 tables of 2 MiB, each 512 bytes after the one before it: each of their entries has findings."""
+    cluster = 1 << 21
+    at = 16 * cluster
+    image = build.Image(cluster_bits=21, size=1 << 30, l1_entries=4096,
+                        l1={index: at + 512 * index for index in range(4096)},
+                        writes=[(at, struct.pack('>Q', 1 << 40 | 514) * (2 * cluster // 8))])
+    result = cheap('-q', image.write(tmp_path / 'image.qcow2'), seconds=10)
+    fails_in_one_line(result, 'entries that the check may read', '--no-limit')
+
+
+def test_tables_in_holes_of_the_file_reach_the_limit_on_entries(tmp_path):
+    """264 KiB on disk of a file of 2^36 bytes, whose L2 tables are all holes: 26 s."""
+    path, cluster, count = tmp_path / 'image.qcow2', 1 << 21, 32000
+    image = build.Image(cluster_bits=21, size=1 << 40, l1_entries=count,
+                        l1={index: (8 + index) * cluster for index in range(count)}, length=1 << 36)
+    with open(image.write(path), 'rb') as file:
+        if os.fstat(file.fileno()).st_blocks > 1 << 16:
+            pytest.skip('the file system does not make holes')
+    fails_in_one_line(cheap('-q', path), 'entries that the check may read', '--no-limit')
+
+
+def test_file_that_is_mostly_hole_reaches_the_limit_on_memory(tmp_path):
+    """8 KiB on disk of a file of 2^42 bytes took 4 GiB: 4 bytes for each cluster."""
+    path = build.Image(cluster_bits=12, size=1 << 20).write(tmp_path / 'image.qcow2')
+    os.truncate(path, 1 << 42)
+    text = fails_in_one_line(cheap('-q', path), 'bytes of memory that it may use', '--no-limit')
+    assert int(text.split(' bytes of memory')[0].split()[-1]) < 65 << 20
+    os.truncate(path, 1 << 35)
+    assert run('check', '-q', path).returncode == 0
+    os.truncate(path, 1 << 38)
+    fails_in_one_line(run('check', '-q', path), '--no-limit')
+    assert run('check', '-q', '--max-memory=512M', path).returncode == 0
+    assert run('check', '-q', '--no-limit', path).returncode == 0
+
+
+def test_image_with_preallocated_metadata_is_far_from_the_limits(tmp_path):
+    """A disk of 64 GiB in a file that is mostly hole: the longest a sound file can be for what it stores."""
+    path = toolrun.create(tmp_path / 'image.qcow2', '64G', options='preallocation=metadata,cluster_size=64k')
+    assert pathlib.Path(path).stat().st_blocks * 512 < 16 << 20
+    assert run('check', '-q', path).returncode == 0

@@ -271,6 +271,20 @@ def test_way_back_through_a_snapshot_that_cannot_be_opened_calls_nothing_free(tm
                                                        'not looked at: 1 of 2 snapshots']
 
 
+def test_way_back_finds_data_of_the_second_of_two_snapshots_with_one_id(tmp_path):
+    """Each snapshot was opened by its id, which is that of the first twice: the data of the second was called
+    free or leaked."""
+    path = toolrun.create(tmp_path / 'image.qcow2', '1M', 'write -P 1 0 64k')
+    qemu_img('snapshot', '-c', 'one', path)
+    toolrun.qemu_io(path, 'write -P 2 0 64k')
+    qemu_img('snapshot', '-c', 'two', path)
+    toolrun.qemu_io(path, 'write -P 3 0 64k')
+    host = explain('--snapshot', 'two', path, '0')['steps'][0]['host-offset']
+    patch(path, number_at(path, 64) + path.read_bytes()[number_at(path, 64):].index(b'2two'), b'1')
+    use, = way_back(path, str(host))
+    assert use['what'] == 'data' and use['of'] == 'snapshot 1 ("two")'
+
+
 def test_way_back_reads_bounded_tables_of_bitmaps_and_says_so(tmp_path):
     """65,535 bitmaps that name one table of 1 MiB: it was read for each."""
     path, count = tmp_path / 'image.qcow2', 65535

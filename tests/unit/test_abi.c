@@ -72,7 +72,7 @@ static void options_keep_their_layout(void **state)
         AT(qcow2_options, flags, 8),
         AT(qcow2_options, max_chain_depth, 12),
         AT(qcow2_options, format, 16),
-        AT(qcow2_options, reserved, 20),
+        AT(qcow2_options, snapshot_index, 20),
         AT(qcow2_options, table_cache_bytes, 24),
         AT(qcow2_options, cluster_cache_bytes, 32),
         AT(qcow2_options, snapshot, 40),
@@ -281,6 +281,20 @@ static void bitmap_keeps_its_layout(void **state)
     check(members, sizeof members / sizeof members[0]);
 }
 
+static void check_options_keep_their_layout(void **state)
+{
+    static const struct member members[] = {
+        AT(qcow2_check_options, size, 0),
+        AT(qcow2_check_options, max_memory_bytes, 8),
+        AT(qcow2_check_options, max_entries, 16),
+        AT(qcow2_check_options, max_messages, 24),
+        SIZE(qcow2_check_options, 32),
+    };
+
+    (void)state;
+    check(members, sizeof members / sizeof members[0]);
+}
+
 static void check_result_keeps_its_layout(void **state)
 {
     static const struct member members[] = {
@@ -403,6 +417,7 @@ static void flags_and_kinds_keep_their_numbers(void **state)
     assert_int_equal(QCOW2_OPEN_ZEROS_PAST_END, 4);
     assert_int_equal(QCOW2_OPEN_VM_STATE, 8);
     assert_int_equal(QCOW2_OPEN_METADATA_CHAIN, 16);
+    assert_int_equal(QCOW2_OPEN_SNAPSHOT_INDEX, 32);
     assert_int_equal(QCOW2_FORMAT_QCOW2, 0);
     assert_int_equal(QCOW2_FORMAT_RAW, 1);
     assert_int_equal(QCOW2_FORMAT_QCOW1, 2);
@@ -452,6 +467,7 @@ int main(void)
         cmocka_unit_test(luks_slot_keeps_its_layout),
         cmocka_unit_test(snapshot_keeps_its_layout),
         cmocka_unit_test(bitmap_keeps_its_layout),
+        cmocka_unit_test(check_options_keep_their_layout),
         cmocka_unit_test(check_result_keeps_its_layout),
         cmocka_unit_test(survey_result_keeps_its_layout),
         cmocka_unit_test(explanation_keeps_its_layout),

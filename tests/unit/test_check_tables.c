@@ -26,7 +26,7 @@ static struct qcow2_check_result checked(unsigned tables)
     layout[clusters] = '\0';
     sample_init(&sample, BITS, QCOW2_COMPRESSION_DEFLATE, layout, 0);
     image = sample_open(&source, &sample, NULL);
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &result, NULL), 0);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &result, NULL), 0);
     assert_int_equal(result.total_clusters, clusters);
     qcow2_close(image);
     sample_deinit(&sample);
@@ -49,6 +49,7 @@ static void every_table_is_counted_once_however_many_there_are(void **state)
 static void memory_for_clusters_and_tables_has_one_limit(void **state)
 {
     const size_t clusters = (size_t)TABLES * PER_TABLE;
+    struct qcow2_check_options options = QCOW2_CHECK_OPTIONS_INIT;
     struct qcow2_check_result result = QCOW2_CHECK_RESULT_INIT;
     struct sample_source source;
     struct qcow2_image *image;
@@ -64,8 +65,10 @@ static void memory_for_clusters_and_tables_has_one_limit(void **state)
     for_clusters = (sample.file_bytes >> BITS) * 4;
     for_tables = (uint64_t)TABLES * 96;
     image = sample_open(&source, &sample, NULL);
-    assert_int_equal(qcow2_check(image, for_clusters + for_tables, NULL, NULL, &result, NULL), 0);
-    assert_int_equal(qcow2_check(image, TABLES * 2 * 24, NULL, NULL, &result, NULL), QCOW2_E_LIMIT);
+    options.max_memory_bytes = for_clusters + for_tables;
+    assert_int_equal(qcow2_check(image, &options, NULL, NULL, &result, NULL), 0);
+    options.max_memory_bytes = UINT64_C(2) * TABLES * 24;
+    assert_int_equal(qcow2_check(image, &options, NULL, NULL, &result, NULL), QCOW2_E_LIMIT);
     qcow2_close(image);
     sample_deinit(&sample);
     free(layout);

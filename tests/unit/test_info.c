@@ -114,7 +114,7 @@ static void a_size_of_0_was_forgotten(void **state)
     (void)state;
     assert_int_equal(qcow2_get_info(image, 0, &info, NULL), QCOW2_E_ARGUMENT);
     assert_int_equal(qcow2_get_luks_info(image, 0, &luks, NULL), QCOW2_E_ARGUMENT);
-    assert_int_equal(qcow2_check(image, 0, NULL, NULL, &checked, NULL), QCOW2_E_ARGUMENT);
+    assert_int_equal(qcow2_check(image, NULL, NULL, NULL, &checked, NULL), QCOW2_E_ARGUMENT);
     assert_int_equal(qcow2_survey(image, 0, &surveyed, NULL), QCOW2_E_ARGUMENT);
     assert_int_equal(qcow2_compare(image, image, NULL, &compared, NULL), QCOW2_E_ARGUMENT);
     qcow2_close(image);

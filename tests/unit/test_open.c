@@ -126,14 +126,14 @@ static void unknown_flags_are_an_argument_error(void **state)
     struct qcow2_image *image;
 
     (void)state;
-    for (unsigned bit = 3; bit < 32; bit++) {
+    for (unsigned bit = 6; bit < 32; bit++) {
         struct qcow2_options options = QCOW2_OPTIONS_INIT;
 
         options.flags = UINT32_C(1) << bit;
         assert_int_equal(open_with(&source, &options, &image, NULL), QCOW2_E_ARGUMENT);
     }
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
-    options.reserved = 1;
+    options.snapshot_index = 1;
     assert_int_equal(open_with(&source, &options, &image, NULL), QCOW2_E_ARGUMENT);
 }
 
@@ -227,7 +227,12 @@ static void options_that_do_not_fit_together_are_an_argument_error(void **state)
         { .size = sizeof(struct qcow2_options),
           .flags = QCOW2_OPEN_METADATA_ONLY,
           .snapshot = "1" },
-        { .size = sizeof(struct qcow2_options), .reserved = 1 },
+        { .size = sizeof(struct qcow2_options), .snapshot_index = 1 },
+        { .size = sizeof(struct qcow2_options),
+          .flags = QCOW2_OPEN_SNAPSHOT_INDEX,
+          .snapshot = "1" },
+        { .size = sizeof(struct qcow2_options),
+          .flags = QCOW2_OPEN_SNAPSHOT_INDEX | QCOW2_OPEN_METADATA_ONLY },
     };
 
     (void)state;

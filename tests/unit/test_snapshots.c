@@ -118,6 +118,50 @@ static void an_id_goes_before_a_name(void **state)
     assert_int_equal(qcow2_size(k->image), 1024);
 }
 
+/* Ids and names need not be unique: of two snapshots with one id, opening by id reaches the first alone. */
+static void snapshots_with_one_id_are_reached_by_their_index(void **state)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct qcow2_error err = QCOW2_ERROR_INIT;
+    struct kept *k = *state;
+    const uint64_t sizes[] = { 4096, 1024 };
+
+    memcpy(k->entry + ENTRY_BYTES, k->entry, ENTRY_BYTES);
+    sample_store(k->sample.file + 60, 2, 4);
+    options.flags = QCOW2_OPEN_SNAPSHOT_INDEX;
+    for (uint32_t i = 0; i < 2; i++) {
+        sample_store(k->entry + (size_t)i * ENTRY_BYTES + DISK_SIZE, sizes[i], 8);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        options.snapshot_index = i;
+        sample_source_init(&k->source, k->sample.file, k->sample.file_bytes);
+        assert_int_equal(qcow2_open_source(&k->source.source, &options, &k->image, &err), 0);
+        assert_int_equal(qcow2_size(k->image), sizes[i]);
+        qcow2_close(k->image);
+    }
+    options.snapshot_index = 2;
+    sample_source_init(&k->source, k->sample.file, k->sample.file_bytes);
+    assert_int_equal(qcow2_open_source(&k->source.source, &options, &k->image, &err),
+                     QCOW2_E_NOT_FOUND);
+    assert_non_null(strstr(err.message, "index 2"));
+}
+
+static void snapshot_by_index_in_a_broken_table_is_refused(void **state)
+{
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct kept *k = *state;
+
+    options.flags = QCOW2_OPEN_SNAPSHOT_INDEX;
+    sample_store(k->entry + EXTRA_LENGTH, 1025, 4);
+    sample_source_init(&k->source, k->sample.file, k->sample.file_bytes);
+    assert_int_equal(qcow2_open_source(&k->source.source, &options, &k->image, NULL),
+                     QCOW2_E_LIMIT);
+    sample_store(k->sample.file + 60, 65537, 4);
+    sample_source_init(&k->source, k->sample.file, k->sample.file_bytes);
+    assert_int_equal(qcow2_open_source(&k->source.source, &options, &k->image, NULL),
+                     QCOW2_E_LIMIT);
+}
+
 static void tables_and_sizes_out_of_bounds_are_refused(void **state)
 {
     struct kept *k = *state;
@@ -293,6 +337,8 @@ int main(void)
         KEPT_TEST(a_snapshot_is_a_disk_of_its_own),
         KEPT_TEST(without_a_size_of_its_own_it_has_the_disks),
         KEPT_TEST(an_id_goes_before_a_name),
+        KEPT_TEST(snapshots_with_one_id_are_reached_by_their_index),
+        KEPT_TEST(snapshot_by_index_in_a_broken_table_is_refused),
         KEPT_TEST(tables_and_sizes_out_of_bounds_are_refused),
         KEPT_TEST(vm_state_past_the_largest_offset_is_refused),
         KEPT_TEST(more_snapshots_than_there_can_be_are_over_the_limit),
