@@ -9,7 +9,8 @@
  *
  *   survey.c            the public call, the sums, what the library would need
  *   survey_claims.c     clusters and who claims them
- *   survey_tables.c     the disk's L1 table, refcounts, bitmaps
+ *   survey_tables.c     the disk's L1 table, refcounts
+ *   survey_bitmaps.c    the bitmap directory and its tables
  *   survey_snapshots.c  the snapshot table and its L1 tables, and how much each snapshot stores
  *   survey_l2.c         L2 tables, and streams that are named twice */
 #ifndef Q2_AUDIT_SURVEY_H
@@ -110,6 +111,10 @@ int q2_survey_broken_list(struct q2_survey *survey, int code, int anomaly, uint6
                           const char *what);
 
 int q2_survey_tables(struct q2_survey *survey);
+
+/* ---- survey_bitmaps.c ---- */
+
+int q2_survey_bitmaps(struct q2_survey *survey);
 
 /* ---- survey_snapshots.c ---- */
 

@@ -8,6 +8,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 
+enum { SECTOR_BITS = 9 };
+
 int q2_survey_claims_init(struct q2_survey *survey)
 {
     unsigned cluster_bits = survey->layer->header.cluster_bits;
@@ -151,7 +153,11 @@ bool q2_survey_claim_stream(struct q2_survey *survey, uint64_t host_off, uint64_
         q2_survey_note(survey, QCOW2_ANOMALY_OUTSIDE, host_off, what);
         return false;
     }
-    /* The length is a matter of whole sectors, and the file may end within the last one. */
+    /* The length is a matter of whole sectors. The file may end within the last one, but not before it. */
+    if (!q2_add_u64(host_off, n_bytes, &end) ||
+        end > q2_round_up(survey->layer->file.size_bytes, SECTOR_BITS)) {
+        q2_survey_note(survey, QCOW2_ANOMALY_OUTSIDE, host_off, what);
+    }
     (void)clusters_of(survey, host_off, n_bytes, &first, &end);
     for (uint64_t cluster = first; cluster < q2_min_u64(end, survey->n_clusters); cluster++) {
         uint32_t *word = &survey->words[cluster];
