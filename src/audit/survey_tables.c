@@ -16,18 +16,22 @@ enum { PIECE_ENTRIES = Q2_SURVEY_PIECE_BYTES / 8 };
 int q2_survey_walk(struct q2_survey *survey, uint64_t host_off, uint64_t entries,
                    uint64_t active_entries, q2_survey_take *take, const char *what)
 {
-    for (uint64_t i = 0; i < entries; i++) {
-        uint64_t in_piece = i % PIECE_ENTRIES, entry;
-        int r;
+    for (uint64_t first = 0; first < entries; first += PIECE_ENTRIES) {
+        size_t n = (size_t)q2_min_u64(entries - first, PIECE_ENTRIES);
+        int r = q2_survey_load(survey, survey->bytes, n * 8, host_off + first * 8, what);
 
-        if (in_piece == 0 && (r = q2_survey_load(survey, survey->bytes,
-                                                 (size_t)q2_min_u64(entries - i, PIECE_ENTRIES) * 8,
-                                                 host_off + i * 8, what)) < 0) {
-            return r;
+        for (size_t i = 0; r == 1 && i < n; i++) {
+            uint64_t entry = q2_load_be64(survey->bytes + i * 8);
+
+            if (entry != 0) {
+                take(survey, entry, host_off + (first + i) * 8, first + i < active_entries);
+            }
+            if (survey->failure < 0) {
+                r = survey->failure;
+            }
         }
-        entry = q2_load_be64(survey->bytes + in_piece * 8);
-        if (entry != 0) {
-            take(survey, entry, host_off + i * 8, i < active_entries);
+        if (r < 0) {
+            return r;
         }
     }
     return 0;
