@@ -779,9 +779,11 @@ struct qcow2_survey_result {
  * is, and what would reading it cost? Opens no other file and needs no key: made for images opened for
  * metadata only. 0 with *result_ret filled, whatever was found, or a code.
  *
- * Memory: 128 KiB, 4 bytes for each cluster of the file and at most 32 for each compressed cluster that the
- * tables name, together no more than max_memory_bytes (0: 256 MiB) beside the 128 KiB: QCOW2_E_LIMIT. Work:
- * reads at most twice the length of the file, and 128 MiB, whatever the size of the disk.
+ * Memory: 128 KiB; 1 byte for each 512 clusters of the file; 4 for each cluster that a table names, and up to 800
+ * where no neighbour is named; at most 32 for each compressed cluster that the tables name. Together no more than
+ * max_memory_bytes (0: 256 MiB) beside the 128 KiB: QCOW2_E_LIMIT. Work: all tables together may take 256 MiB
+ * more than the file stores (holes of a sparse file are not stored): QCOW2_E_LIMIT. Reads at most twice as much,
+ * and 128 MiB, whatever the size of the disk.
  * QCOW2_E_UNSUPPORTED: version 1 or raw, or the length of the source is not known. */
 int qcow2_survey(const struct qcow2_image *image, uint64_t max_memory_bytes,
                  struct qcow2_survey_result *result_ret, struct qcow2_error *err);

@@ -225,7 +225,7 @@ const struct command command_vet = {
             "\n"
             "No other file is opened, no data is read, nothing is decompressed and no key is "
             "needed. The "
-            "work follows the length of the file, not the size of the disk.\n"
+            "work follows what the file stores, not the size of the disk.\n"
             "\n"
             "Exit code: 0 yes, 1 no, 2 an error, so that nothing is known. An image that is broken "
             "is a "

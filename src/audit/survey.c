@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -42,16 +43,26 @@ void q2_survey_note(struct q2_survey *survey, int anomaly, uint64_t host_off, co
     }
 }
 
+/* n is at least 1. */
+static bool is_zero(const uint8_t *bytes, size_t n)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
+}
+
 int q2_survey_load(struct q2_survey *survey, void *buf, size_t n_bytes, uint64_t host_off,
                    const char *what)
 {
     const struct q2_window *file = &survey->layer->file;
     size_t existing = (size_t)q2_window_existing(file, host_off, n_bytes);
 
+    int r;
+
     memset((uint8_t *)buf + existing, 0, n_bytes - existing);
-    return existing == 0
-               ? 0
-               : q2_window_read_existing(file, buf, existing, host_off, what, survey->err);
+    if (existing == 0) {
+        return 0;
+    }
+    r = q2_window_read_existing(file, buf, existing, host_off, what, survey->err);
+    return r < 0 ? r : !is_zero(buf, existing);
 }
 
 /* What the library would need: see the header for what each bounds. */
@@ -82,13 +93,25 @@ static int survey_all(struct q2_survey *survey)
     int r;
 
     if ((r = q2_survey_claims_init(survey)) < 0 || (r = q2_survey_tables(survey)) < 0 ||
-        (r = q2_survey_l2_tables(survey)) < 0 || (r = q2_survey_sum_snapshots(survey)) < 0) {
+        (r = survey->failure) < 0 || (r = q2_survey_l2_tables(survey)) < 0 ||
+        (r = q2_survey_sum_snapshots(survey)) < 0 || (r = survey->failure) < 0) {
         return r;
     }
     q2_survey_shared_streams(survey);
     q2_survey_sum_claims(survey);
     sum_needs(survey);
     return 0;
+}
+
+/* How many bytes of the file are not holes; where that is not known, all. */
+static uint64_t stored_bytes(const struct q2_window *file)
+{
+    struct stat st;
+
+    if (file->fd < 0 || fstat(file->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        return q2_min_u64(file->size_bytes, INT64_MAX);
+    }
+    return (uint64_t)st.st_blocks * 512;
 }
 
 static int prepare(struct q2_survey *survey, uint64_t max_memory_bytes)
@@ -104,6 +127,7 @@ static int prepare(struct q2_survey *survey, uint64_t max_memory_bytes)
                             "the length of the file is not known, which the survey needs");
     }
     survey->cluster_bytes = UINT64_C(1) << layer->header.cluster_bits;
+    survey->max_table_bytes = stored_bytes(&layer->file) + Q2_SURVEY_HOLE_BYTES;
     survey->max_memory_bytes = max_memory_bytes != 0 ? max_memory_bytes : DEFAULT_MEMORY_BYTES;
     return 0;
 }
@@ -136,7 +160,7 @@ int qcow2_survey(const struct qcow2_image *image, uint64_t max_memory_bytes,
         memcpy(result_ret, &survey->result,
                room < sizeof survey->result ? room : sizeof survey->result);
     }
-    free(survey->words);
+    q2_survey_claims_deinit(survey);
     free(survey->streams);
     free(survey);
     return r;

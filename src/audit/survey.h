@@ -9,7 +9,8 @@
  *
  *   survey.c            the public call, the sums, what the library would need
  *   survey_claims.c     clusters and who claims them
- *   survey_tables.c     the disk's L1 table, refcounts, bitmaps
+ *   survey_tables.c     the disk's L1 table, refcounts
+ *   survey_bitmaps.c    the bitmap directory and its tables
  *   survey_snapshots.c  the snapshot table and its L1 tables, and how much each snapshot stores
  *   survey_l2.c         L2 tables, and streams that are named twice */
 #ifndef Q2_AUDIT_SURVEY_H
@@ -17,7 +18,7 @@
 
 #include "image/image.h"
 
-/* One word for each cluster of the file. The count is an L2 table's: until it has been looked at, of the L1
+/* One word for each cluster of the file, in pages that exist once one of their words is needed. The count is an L2 table's: until it has been looked at, of the L1
  * entries of the disk that name it, at most 2^22; from then on, of the clusters that it stores, or of the
  * subclusters where there are such, at most 2^17 times 32. */
 #define Q2_CLAIM_COUNT  UINT32_C(0x007fffff)
@@ -30,6 +31,19 @@
 
 enum { Q2_SURVEY_PIECE_BYTES = 65536 };
 
+/* A page has 64 words, a group 64 pages: small, so that an entry that names a place far from all others costs
+ * little memory. */
+enum {
+    Q2_SURVEY_PAGE_BITS = 6,
+    Q2_SURVEY_PAGE_WORDS = 1 << Q2_SURVEY_PAGE_BITS,
+    Q2_SURVEY_GROUP_BITS = 12,
+    Q2_SURVEY_GROUP_PAGES = 1 << (Q2_SURVEY_GROUP_BITS - Q2_SURVEY_PAGE_BITS)
+};
+
+/* All tables together may take as many bytes as the file stores, and so many more: in a sparse file they may lie
+ * in holes, and then a small file has tables without end. */
+#define Q2_SURVEY_HOLE_BYTES (UINT64_C(256) << 20)
+
 struct q2_survey {
     const struct qcow2_image *image;
     const struct q2_layer *layer;
@@ -38,8 +52,13 @@ struct q2_survey {
     uint64_t cluster_bytes;
     uint64_t memory_bytes, max_memory_bytes;
     uint64_t n_clusters; /* of the file, the last one perhaps not all there */
-    uint32_t *words;     /* one for each of them */
-    uint64_t *streams;   /* where the compressed clusters of the disk begin */
+    uint32_t ***groups;  /* of pages of words; NULL: all words of it are 0, as for pages */
+    uint64_t n_groups;
+    uint32_t no_word;     /* what is changed when there is no memory for a page */
+    int failure;          /* 0, or the code that ends the survey at the next step */
+    uint64_t table_bytes; /* of all tables claimed, and how many may be */
+    uint64_t max_table_bytes;
+    uint64_t *streams; /* where the compressed clusters of the disk begin */
     uint64_t n_streams, streams_room;
     uint64_t sum; /* of the snapshot at hand: what its tables count */
     uint8_t bytes[Q2_SURVEY_PIECE_BYTES];
@@ -53,13 +72,37 @@ int q2_survey_memory(struct q2_survey *survey, uint64_t n_bytes);
 /* Counts an anomaly (enum qcow2_anomaly). `what` is static text and names the thing. */
 void q2_survey_note(struct q2_survey *survey, int anomaly, uint64_t host_off, const char *what);
 
-/* Reads n bytes that begin in the file, zeros where it has ended. */
+/* Reads n bytes that begin in the file, zeros where it has ended. 1 if any of them is not 0, else 0; or a
+ * code. */
 int q2_survey_load(struct q2_survey *survey, void *buf, size_t n_bytes, uint64_t host_off,
                    const char *what);
 
 /* ---- survey_claims.c ---- */
 
 int q2_survey_claims_init(struct q2_survey *survey);
+void q2_survey_claims_deinit(struct q2_survey *survey);
+
+/* The page of a cluster's word; NULL: all its words are 0. */
+static inline uint32_t *q2_survey_page(const struct q2_survey *survey, uint64_t cluster)
+{
+    uint32_t **group = survey->groups[cluster >> Q2_SURVEY_GROUP_BITS];
+
+    return group != NULL ? group[(cluster >> Q2_SURVEY_PAGE_BITS) % Q2_SURVEY_GROUP_PAGES] : NULL;
+}
+
+/* The word of a cluster of the file. */
+static inline uint32_t q2_survey_word(const struct q2_survey *survey, uint64_t cluster)
+{
+    const uint32_t *page = q2_survey_page(survey, cluster);
+
+    return page != NULL ? page[cluster % Q2_SURVEY_PAGE_WORDS] : 0;
+}
+
+/* The first cluster at `cluster` or after it whose word has a page; n_clusters: there is none. */
+uint64_t q2_survey_next_word(const struct q2_survey *survey, uint64_t cluster);
+
+/* The same to be changed. Without memory for its page: another word, and survey->failure is set. */
+uint32_t *q2_survey_word_at(struct q2_survey *survey, uint64_t cluster);
 
 /* What a claim of a table has come to. */
 enum q2_claim { Q2_CLAIMED, Q2_CLAIM_OVERLAPS, Q2_CLAIM_NOT_THERE };
@@ -110,6 +153,10 @@ int q2_survey_broken_list(struct q2_survey *survey, int code, int anomaly, uint6
                           const char *what);
 
 int q2_survey_tables(struct q2_survey *survey);
+
+/* ---- survey_bitmaps.c ---- */
+
+int q2_survey_bitmaps(struct q2_survey *survey);
 
 /* ---- survey_snapshots.c ---- */
 

@@ -110,42 +110,52 @@ static int take_entry(struct q2_survey *survey, struct visit *at, uint64_t entry
     return 0;
 }
 
-static int visit_table(struct q2_survey *survey, uint64_t cluster)
+/* The entries in the n bytes that have been loaded. */
+static int take_piece(struct q2_survey *survey, struct visit *at, uint64_t host_off, size_t n)
 {
-    const struct q2_geometry *g = &survey->layer->geometry;
-    const uint64_t table_off = cluster << g->cluster_bits, entry_bytes = g->extended ? 16 : 8;
-    struct visit at = { .times = survey->words[cluster] & Q2_CLAIM_COUNT };
+    const size_t entry_bytes = survey->layer->geometry.extended ? 16 : 8;
     int r;
 
-    for (uint64_t pos = 0; pos < survey->cluster_bytes; pos += entry_bytes) {
-        const uint8_t *bytes = survey->bytes + pos % Q2_SURVEY_PIECE_BYTES;
-        uint64_t entry, bitmap;
+    for (size_t pos = 0; pos < n; pos += entry_bytes) {
+        uint64_t entry = q2_load_be64(survey->bytes + pos);
+        uint64_t bitmap = entry_bytes > 8 ? q2_load_be64(survey->bytes + pos + 8) : 0;
 
-        if (pos % Q2_SURVEY_PIECE_BYTES == 0 &&
-            (r = q2_survey_load(
-                 survey, survey->bytes,
-                 (size_t)q2_min_u64(survey->cluster_bytes - pos, Q2_SURVEY_PIECE_BYTES),
-                 table_off + pos, "L2 table")) < 0) {
-            return r;
-        }
-        entry = q2_load_be64(bytes);
-        bitmap = entry_bytes > 8 ? q2_load_be64(bytes + 8) : 0;
-        at.entry_off = table_off + pos;
-        if ((entry | bitmap) != 0 && (r = take_entry(survey, &at, entry, bitmap)) < 0) {
+        at->entry_off = host_off + pos;
+        if ((entry | bitmap) != 0 &&
+            ((r = take_entry(survey, at, entry, bitmap)) < 0 || (r = survey->failure) < 0)) {
             return r;
         }
     }
-    survey->words[cluster] = (survey->words[cluster] & ~Q2_CLAIM_COUNT) |
-                             (uint32_t)(at.bytes_found >> g->subcluster_bits);
+    return 0;
+}
+
+static int visit_table(struct q2_survey *survey, uint64_t cluster)
+{
+    const struct q2_geometry *g = &survey->layer->geometry;
+    const uint64_t table_off = cluster << g->cluster_bits;
+    const size_t n = (size_t)q2_min_u64(survey->cluster_bytes, Q2_SURVEY_PIECE_BYTES);
+    uint32_t *word = q2_survey_word_at(survey, cluster);
+    struct visit at = { .times = *word & Q2_CLAIM_COUNT };
+    int r;
+
+    for (uint64_t pos = 0; pos < survey->cluster_bytes; pos += n) {
+        if ((r = q2_survey_load(survey, survey->bytes, n, table_off + pos, "L2 table")) < 0 ||
+            (r == 1 && (r = take_piece(survey, &at, table_off + pos, n)) < 0)) {
+            return r;
+        }
+    }
+    *word = (*word & ~Q2_CLAIM_COUNT) | (uint32_t)(at.bytes_found >> g->subcluster_bits);
     return 0;
 }
 
 int q2_survey_l2_tables(struct q2_survey *survey)
 {
-    for (uint64_t cluster = 0; cluster < survey->n_clusters; cluster++) {
+    for (uint64_t cluster = q2_survey_next_word(survey, 0); cluster < survey->n_clusters;
+         cluster = q2_survey_next_word(survey, cluster + 1)) {
         int r;
 
-        if ((survey->words[cluster] & Q2_CLAIM_L2) != 0 && (r = visit_table(survey, cluster)) < 0) {
+        if ((q2_survey_word(survey, cluster) & Q2_CLAIM_L2) != 0 &&
+            (r = visit_table(survey, cluster)) < 0) {
             return r;
         }
     }

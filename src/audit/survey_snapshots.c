@@ -140,7 +140,7 @@ static void add_table(struct q2_survey *survey, uint64_t l1_entry, uint64_t entr
     (void)active;
     /* What is not aligned, or not there, no reader follows. */
     if ((table_off & (survey->cluster_bytes - 1)) == 0 && cluster < survey->n_clusters) {
-        survey->sum += survey->words[cluster] & Q2_CLAIM_COUNT;
+        survey->sum += q2_survey_word(survey, cluster) & Q2_CLAIM_COUNT;
     }
 }
 

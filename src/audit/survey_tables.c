@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* survey_tables.c - every table but L2 tables and those of snapshots: which parts of
- * the file they take, and which tables they name in turn. */
+/* survey_tables.c - the disk's L1 table and the refcounts: which parts of the file they take,
+ * and which tables they name in turn. */
 #include "audit/survey.h"
 
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
-#include "format/bitmap.h"
 #include "format/layout.h"
 #include "format/refcount.h"
 
@@ -17,18 +16,22 @@ enum { PIECE_ENTRIES = Q2_SURVEY_PIECE_BYTES / 8 };
 int q2_survey_walk(struct q2_survey *survey, uint64_t host_off, uint64_t entries,
                    uint64_t active_entries, q2_survey_take *take, const char *what)
 {
-    for (uint64_t i = 0; i < entries; i++) {
-        uint64_t in_piece = i % PIECE_ENTRIES, entry;
-        int r;
+    for (uint64_t first = 0; first < entries; first += PIECE_ENTRIES) {
+        size_t n = (size_t)q2_min_u64(entries - first, PIECE_ENTRIES);
+        int r = q2_survey_load(survey, survey->bytes, n * 8, host_off + first * 8, what);
 
-        if (in_piece == 0 && (r = q2_survey_load(survey, survey->bytes,
-                                                 (size_t)q2_min_u64(entries - i, PIECE_ENTRIES) * 8,
-                                                 host_off + i * 8, what)) < 0) {
-            return r;
+        for (size_t i = 0; r == 1 && i < n; i++) {
+            uint64_t entry = q2_load_be64(survey->bytes + i * 8);
+
+            if (entry != 0) {
+                take(survey, entry, host_off + (first + i) * 8, first + i < active_entries);
+            }
+            if (survey->failure < 0) {
+                r = survey->failure;
+            }
         }
-        entry = q2_load_be64(survey->bytes + in_piece * 8);
-        if (entry != 0) {
-            take(survey, entry, host_off + i * 8, i < active_entries);
+        if (r < 0) {
+            return r;
         }
     }
     return 0;
@@ -100,54 +103,6 @@ int q2_survey_broken_list(struct q2_survey *survey, int code, int anomaly, uint6
     return 0;
 }
 
-static void take_bitmap_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off,
-                              bool active)
-{
-    uint64_t host_off;
-
-    (void)active;
-    switch (q2_bitmap_table_decode(entry, survey->layer->header.cluster_bits, &host_off)) {
-    case Q2_BITMAP_STORED:
-        q2_survey_claim_data(survey, host_off, false, "bitmap data");
-        break;
-    case Q2_BITMAP_INVALID:
-        q2_survey_note(survey, QCOW2_ANOMALY_BITMAPS, entry_off, "bitmap table entry");
-        break;
-    default:
-        break;
-    }
-}
-
-static int survey_bitmaps(struct q2_survey *survey)
-{
-    static const char what[] = "bitmap table";
-    const struct q2_bitmap_directory *directory = &survey->layer->bitmaps;
-    struct qcow2_error told = QCOW2_ERROR_INIT;
-    struct qcow2_bitmap bitmap;
-    uint64_t cursor = 0;
-    int r;
-
-    if (!directory->broken && directory->entries > 0 &&
-        q2_survey_claim_table(survey, directory->host_off, directory->bytes, "bitmap directory") ==
-            Q2_CLAIM_NOT_THERE) {
-        return 0;
-    }
-    while ((r = qcow2_next_bitmap(survey->image, &cursor, &bitmap, &told)) == 1) {
-        survey->result.bitmaps++;
-        if (q2_survey_claim_table(survey, bitmap.table_offset, (uint64_t)bitmap.table_entries * 8,
-                                  what) == Q2_CLAIMED &&
-            (r = q2_survey_walk(survey, bitmap.table_offset, bitmap.table_entries, 0,
-                                take_bitmap_entry, what)) < 0) {
-            return r;
-        }
-    }
-    if (r < 0 && (r = q2_survey_broken_list(survey, r, QCOW2_ANOMALY_BITMAPS, directory->host_off,
-                                            "bitmap directory")) < 0) {
-        q2_error_copy(survey->err, &told, r);
-    }
-    return r;
-}
-
 int q2_survey_tables(struct q2_survey *survey)
 {
     const struct q2_layer *layer = survey->layer;
@@ -159,5 +114,5 @@ int q2_survey_tables(struct q2_survey *survey)
         (r = q2_survey_snapshots(survey)) < 0) {
         return r;
     }
-    return survey_bitmaps(survey);
+    return q2_survey_bitmaps(survey);
 }

@@ -136,9 +136,65 @@ def test_file_of_nothing_but_streams_keeps_to_its_memory(tmp_path):
 
 def test_file_that_is_too_large_for_the_memory_is_unchecked(tmp_path):
     path = header(tmp_path / 'image.qcow2', 1 << 20, cluster_bits=9, l1=(1024, 32), length=1 << 40)
-    found = answered(path)
-    assert found == {'unchecked'}
+    found = answered(path, memory=5 << 20)
+    assert found == {'unchecked', 'leftover'}
     assert b'--max-memory allows more' in toolrun.run('vet', path).stdout
+
+
+# Sparse files: what they store is a few kilobytes, what their tables name are holes.
+
+def many_tables(path, cluster_bits, tables):
+    """Each entry of the L1 table names another L2 table, all of them in a hole."""
+    cluster, l1 = 1 << cluster_bits, 2 << cluster_bits
+    first = -(-(l1 + 8 * tables) // cluster) * cluster
+    path = header(path, 1 << 40, cluster_bits=cluster_bits, l1=(l1, tables),
+                  length=first + tables * cluster)
+    patch(path, l1, b''.join(struct.pack('>Q', first + i * cluster) for i in range(tables)))
+    return path
+
+
+@pytest.mark.parametrize('cluster_bits, tables', [(21, 32768), (16, 32768), (12, 1 << 20)])
+def test_tables_in_holes_are_unchecked_beyond_256_mebibytes(tmp_path, cluster_bits, tables):
+    """The first is a file of 64 GiB that stores 264 KiB."""
+    path = many_tables(tmp_path / 'image.qcow2', cluster_bits, tables)
+    assert 'unchecked' in answered(path, '--max-virtual-size', '2E', memory=24 << 20)
+    assert b'the tables lie in holes of the file' in toolrun.run('vet', path).stdout
+
+
+def test_tables_in_holes_are_looked_at_below_256_mebibytes(tmp_path):
+    """Of 256 MiB, 4096 clusters, a few are other tables."""
+    assert 'unchecked' not in vet(many_tables(tmp_path / 'near.qcow2', 16, 4090))[1]
+    assert 'unchecked' in vet(many_tables(tmp_path / 'image.qcow2', 16, 4200))[1]
+
+
+def sparse(path, what, length):
+    """A table, or a header of keys, that takes the most that there is of a file of holes."""
+    cluster, most = 1 << 16, length - (4 << 16)
+    words = {}
+    if what == 'keys':
+        words['extensions'] = struct.pack('>IIQQQ', build.EXT_LUKS, 16, 4 * cluster, most, 0)
+    path = header(path, 1 << 20, l1=(2 * cluster, 1), length=length, **words)
+    if what == 'keys':
+        patch(path, 32, struct.pack('>I', 2))
+    if what == 'blocks':
+        patch(path, cluster, b''.join(struct.pack('>Q', (4 + i) * cluster) for i in range(8192)))
+    return path
+
+
+@pytest.mark.parametrize('what', ['keys', 'blocks'])
+def test_memory_for_a_file_of_holes_follows_what_is_stored(tmp_path, what):
+    """Four bytes for each of its clusters would be 128 MiB."""
+    path = sparse(tmp_path / 'image.qcow2', what, 1 << 41)
+    assert 'unchecked' in answered(path, memory=8 << 20)
+
+
+def test_survey_of_a_long_sparse_file_in_order_takes_little_memory(tmp_path):
+    """2^39 bytes in clusters of 2 MiB. Counting refcounts takes 4 bytes for each cluster, here 1 MiB."""
+    path = toolrun.create(tmp_path / 'image.qcow2', '1T', 'write -P 1 0 2M', options='cluster_size=2M')
+    os.truncate(path, 1 << 39)
+    assert vet(path)[:2] == (0, {'leftover': 'note'})
+    if is_measurable():
+        assert limited(BASE_MEMORY + (4 << 20), 'vet', path)[0] == 0
 
 
 @pytest.mark.parametrize('name', ['v3', 'cs512', 'cs2m', 'deflate_2m', 'zstd'])

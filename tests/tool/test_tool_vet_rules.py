@@ -4,6 +4,7 @@ tests of their own: test_tool_vet_raw.py."""
 
 import os
 import struct
+import subprocess
 
 import pytest
 
@@ -270,6 +271,42 @@ def broken_bitmaps(path, near):
     return path
 
 
+def without_the_autoclear_bit(path, near):
+    """QEMU reads the length of the extension before it looks at the bit, and refuses one of another length."""
+    return two_clusters(extensions=[build.Extension(build.EXT_BITMAPS, bytes(24 if near else 25))]
+                        ).write(path)
+
+
+def empty_extension_without_the_autoclear_bit(path, near):
+    """In version 2, which has no such bit, too."""
+    return two_clusters(version=2, extensions=[build.Extension(build.EXT_BITMAPS, bytes(24 if near else 0))]
+                        ).write(path)
+
+
+def first_of_two_extensions_broken(path, near):
+    """The last one counts; QEMU looks at both."""
+    at = with_bitmaps(path)
+    good = path.read_bytes()[at - 8:at + 24]
+    patch(path, at - 8, (good if near else good[:12] + b'\0\0\0\1' + good[16:]) + good + bytes(8))
+    return path
+
+
+def bitmaps_of_one_name(path, near):
+    """Both names have three letters."""
+    at = with_bitmaps(path)
+    second = path.read_bytes().index(b'two', number_at(path, at + 16))
+    patch(path, second, b'onf' if near else b'one')
+    return path
+
+
+def bitmaps_of_one_name_up_to_a_nul(path, near):
+    at = with_bitmaps(path)
+    directory = number_at(path, at + 16)
+    for name, new in ((b'one', b'o\0e'), (b'two', b'p\0o' if near else b'o\0o')):
+        patch(path, path.read_bytes().index(name, directory), new)
+    return path
+
+
 def with_bits(path):
     """An image with bitmaps that have bits; where the directory is, and the first bitmap's table."""
     at = with_bitmaps(path)
@@ -360,6 +397,17 @@ def data_outside(path, near):
 def stream_outside(path, near):
     end = compressed(None).write(path).stat().st_size
     return compressed(None, None if near else end).write(path)
+
+
+def stream_that_leaves_the_file(path, near):
+    """A stream ends in its last sector, and the file may end there."""
+    image = compressed(None).lay_out()
+    compressed(None).write(path)
+    at = image.at['data', 0]
+    sectors = -(-(path.stat().st_size - at) // 512) - 1
+    patch(path, image.at['l2', 0], struct.pack('>Q', build.compressed_descriptor(
+        12, at, sectors + (0 if near else 1))))
+    return path
 
 
 def l1_outside(path, near):
@@ -531,6 +579,11 @@ CASES = {
     snapshot_whose_name_leaves_the_file: ('broken-snapshots', 'deny'),
     bitmaps: ('bitmaps', 'note'),
     broken_bitmaps: ('broken-bitmaps', 'deny'),
+    without_the_autoclear_bit: ('broken-bitmaps', 'deny'),
+    empty_extension_without_the_autoclear_bit: ('broken-bitmaps', 'deny'),
+    first_of_two_extensions_broken: ('broken-bitmaps', 'deny'),
+    bitmaps_of_one_name: ('broken-bitmaps', 'deny'),
+    bitmaps_of_one_name_up_to_a_nul: ('broken-bitmaps', 'deny'),
     broken_bitmap_table: ('broken-bitmaps', 'deny'),
     bits_on_table: ('overlap', 'deny'),
     bits_outside: ('outside', 'deny'),
@@ -546,6 +599,7 @@ CASES = {
     table_outside: ('outside', 'deny'),
     data_outside: ('outside', 'deny'),
     stream_outside: ('outside', 'deny'),
+    stream_that_leaves_the_file: ('outside', 'deny'),
     l1_outside: ('outside', 'deny'),
     refcount_block_outside: ('outside', 'deny'),
     table_unaligned: ('unaligned', 'deny'),
@@ -581,6 +635,17 @@ def test_rule_finds_what_it_is_for(tmp_path, make):
 def test_rule_lets_a_near_miss_pass(tmp_path, make):
     _, found, _ = vet(make(tmp_path / 'image.qcow2', True))
     assert CASES[make][0] not in found
+
+
+@pytest.mark.parametrize('make', [
+    without_the_autoclear_bit, empty_extension_without_the_autoclear_bit, first_of_two_extensions_broken,
+    bitmaps_of_one_name, bitmaps_of_one_name_up_to_a_nul])
+def test_qemu_refuses_what_is_denied_for_its_bitmaps_and_opens_the_near_miss(tmp_path, make):
+    for near in (False, True):
+        path = make(tmp_path / 'image.qcow2', near)
+        assert subprocess.run(['qemu-img', 'info', path], capture_output=True,
+                              check=False).returncode == (0 if near else 1)
+        assert vet(path)[0] == (0 if near else 1)
 
 
 @pytest.mark.parametrize('make, said', [
