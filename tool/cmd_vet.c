@@ -35,7 +35,8 @@ static const struct arg_option options[] = {
     { ID_WARN, "warn", "RULE[,RULE]", "warn of it only" },
     { ID_NOTE, "note", "RULE[,RULE]", "mention it only" },
     { ID_IGNORE, "ignore", "RULE[,RULE]", "do not even mention it" },
-    { ID_STRICT, "strict", NULL, "say no to what would be warned of, too" },
+    { ID_STRICT, "strict", NULL,
+      "say no to what would be warned of, and to bytes after the end of tables (rule slack)" },
     { ID_MAX_VIRTUAL_SIZE, "max-virtual-size", "SIZE",
       "the largest disk, also of a snapshot, that rule virtual-size lets pass (default 64T)" },
     { ID_MAX_RATIO, "max-ratio", "N",
@@ -150,7 +151,8 @@ static bool look(struct vet *vet, const struct common_options *common)
         return false;
     }
     if (!vet_open(vet, &source, common->format) ||
-        (vet->image != NULL && !(vet_header(vet) && vet_stray(vet) && vet_tables(vet)))) {
+        (vet->image != NULL &&
+         !(vet_header(vet) && vet_second(vet) && vet_stray(vet) && vet_tables(vet)))) {
         report_library(vet->path, &vet->failure);
         return false;
     }
@@ -202,6 +204,9 @@ static int run(struct args *args)
     }
     if (!args_operands(args, list ? 0 : 1, list ? 0 : 1)) {
         return EXIT_ERROR;
+    }
+    if (policy.strict) {
+        vet_policy_make_strict(&policy);
     }
     if (list) {
         return list_rules(args, &policy);

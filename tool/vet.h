@@ -5,6 +5,7 @@
  *   vet_rules.c    the table of rules, and which severity each has now
  *   vet_open.c     opening the image, and what it means that it does not open
  *   vet_disguise.c what a raw disk may be taken for
+ *   vet_second.c   what a qcow2 file may be taken for besides
  *   vet_header.c   rules about what the headers say
  *   vet_stray.c    bytes of the first cluster that no header accounts for
  *   vet_tables.c   rules about what the tables say
@@ -62,6 +63,7 @@ enum vet_rule {
     VET_LEAKS,
     VET_UNUSED,
     VET_LEFTOVER,
+    VET_SLACK,
     VET_RULES
 };
 
@@ -74,7 +76,8 @@ struct vet_rule_text {
 /* What to make of what is found. */
 struct vet_policy {
     enum vet_severity severities[VET_RULES];
-    bool strict; /* warnings deny too */
+    bool chosen[VET_RULES]; /* the severity is the user's */
+    bool strict;            /* warnings deny too */
     uint64_t max_virtual_bytes;
     uint32_t max_ratio;
     uint32_t max_expansion;
@@ -115,6 +118,9 @@ void vet_policy_begin(struct vet_policy *policy);
 const char *vet_policy_set(struct vet_policy *policy, const char *list, enum vet_severity severity,
                            int *length_ret);
 
+/* Warnings deny too, and so does what is ignored for the sake of images that QEMU has changed. */
+void vet_policy_make_strict(struct vet_policy *policy);
+
 /* Notes that the rule applies, unless it is to be ignored or has been noted before. */
 void vet_find(struct vet *vet, enum vet_rule rule, uint64_t offset, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -140,6 +146,11 @@ int vet_open_bytes(int fd, struct qcow2_image **bytes_ret, struct qcow2_error *e
 /* May the raw disk in the file be taken for an image of another format than qcow? False: it could not be
  * read, and `failure` says why. */
 bool vet_disguise(struct vet *vet);
+
+/* ---- vet_second.c ---- */
+
+/* The same for an image that has been opened, and for programs that look at other places than its first bytes. */
+bool vet_second(struct vet *vet);
 
 /* ---- vet_header.c, vet_stray.c, vet_tables.c ---- */
 

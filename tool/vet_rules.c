@@ -11,8 +11,7 @@
  * or is in no image that QEMU writes is denied; what is unusual, or says more than the disk, is warned of. */
 const struct vet_rule_text vet_rules[VET_RULES] = {
     [VET_NOT_QCOW2] = { "not-qcow2", VET_DENY, "the file is of another kind" },
-    [VET_DISGUISED] = { "disguised", VET_DENY,
-                        "a raw disk (-f raw) may be taken for another format" },
+    [VET_DISGUISED] = { "disguised", VET_DENY, "the file may be taken for one of another format" },
     [VET_UNKNOWN_FEATURE] = { "unknown-feature", VET_DENY,
                               "an incompatible feature bit is set that has no meaning" },
     [VET_UNSUPPORTED] = { "unsupported", VET_DENY, "the image is newer than this program" },
@@ -35,7 +34,7 @@ const struct vet_rule_text vet_rules[VET_RULES] = {
     [VET_UNKNOWN_EXTENSION] = { "unknown-extension", VET_WARN,
                                 "a header extension is of an unknown type" },
     [VET_STRAY_BYTES] = { "stray-bytes", VET_WARN,
-                          "the first cluster has bytes that belong to nothing in the header" },
+                          "the header or a table has bytes that have no meaning" },
     [VET_DIRTY] = { "dirty", VET_WARN, "the image is in use, or was not closed" },
     [VET_CORRUPT] = { "corrupt", VET_DENY, "the image is marked as corrupt" },
     [VET_VIRTUAL_SIZE] = { "virtual-size", VET_DENY,
@@ -62,6 +61,8 @@ const struct vet_rule_text vet_rules[VET_RULES] = {
     [VET_UNUSED] = { "unused", VET_NOTE, "clusters between used ones are named by no table" },
     [VET_LEFTOVER] = { "leftover", VET_NOTE,
                        "the file goes on for a cluster or more behind what its tables name" },
+    [VET_SLACK] = { "slack", VET_IGNORE,
+                    "tables have bytes after their end, as QEMU leaves them (--strict: deny)" },
 };
 
 const char *vet_severity_name(enum vet_severity severity)
@@ -84,6 +85,14 @@ void vet_policy_begin(struct vet_policy *policy)
     }
 }
 
+void vet_policy_make_strict(struct vet_policy *policy)
+{
+    policy->strict = true;
+    if (!policy->chosen[VET_SLACK]) {
+        policy->severities[VET_SLACK] = VET_WARN;
+    }
+}
+
 static bool is_word(const char *word, const char *text, size_t length)
 {
     return strlen(word) == length && strncmp(word, text, length) == 0;
@@ -99,6 +108,7 @@ const char *vet_policy_set(struct vet_policy *policy, const char *list, enum vet
         for (int rule = 0; rule < VET_RULES; rule++) {
             if (is_word("all", list, length) || is_word(vet_rules[rule].code, list, length)) {
                 policy->severities[rule] = severity;
+                policy->chosen[rule] = true;
                 known = true;
             }
         }

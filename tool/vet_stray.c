@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* vet_stray.c - bytes of the first cluster that nothing in it accounts for: not the fields of the header, not
- * an extension, not the name of the backing file. QEMU writes zeros there whenever it writes the header, so
- * that what stands there was put there: a boot sector, the descriptor of a CD, whatever makes the file a
- * second thing to those who look elsewhere. */
+/* vet_stray.c - bytes of the first cluster that have no meaning: not the fields of the header, not an
+ * extension, not the name of the backing file. QEMU writes zeros there whenever it writes the header, so
+ * these bytes come from something else: a boot sector, the descriptor of a CD, whatever makes the file a
+ * second thing to a program that reads at other offsets. Of an extension, too, only what has a meaning counts. */
 #include "vet.h"
 
 #include <inttypes.h>
@@ -11,42 +11,159 @@
 #include <string.h>
 
 /* Of the header. Its last field that has a meaning is one byte; the rest of its eight is padding. */
-enum { BACKING_OFFSET = 8, BACKING_SIZE = 16, LAST_FIELD_END = 105 };
+enum {
+    BACKING_OFFSET = 8,
+    BACKING_LENGTH = 16,
+    BACKING_END = 20,
+    SNAPSHOT_COUNT = 60,
+    SNAPSHOTS_OFFSET = 64,
+    SNAPSHOTS_END = 72,
+    LAST_FIELD_END = 105
+};
 
-static uint64_t backing_offset(const unsigned char *head)
+enum {
+    EXTENSION_HEAD = 8,
+    TYPE_BACKING_FORMAT = (int)0xe2792aca,
+    TYPE_FEATURE_NAMES = 0x6803f857,
+    TYPE_BITMAPS = 0x23852875,
+    TYPE_DATA_FILE = 0x44415441,
+    BITMAPS_LENGTH = 24
+};
+
+/* An entry of the table of feature names: the set, the bit, the name. */
+enum { FEATURE_BYTES = 48, FEATURE_NAME_AT = 2, FEATURE_SETS = 3, FEATURE_BITS = 64 };
+
+/* The first cluster. What has a meaning becomes zeros. */
+struct head {
+    unsigned char *bytes;
+    size_t n;
+    bool named[FEATURE_SETS][FEATURE_BITS]; /* features whose name has been accounted for */
+};
+
+static uint64_t backing_offset(const struct head *head)
 {
     uint64_t value = 0;
 
-    for (size_t i = BACKING_OFFSET; i < BACKING_SIZE; i++) {
-        value = value << 8 | head[i];
+    for (size_t i = BACKING_OFFSET; i < BACKING_LENGTH; i++) {
+        value = value << 8 | head->bytes[i];
     }
     return value;
 }
 
-/* What is accounted for becomes zeros. */
-static void account(unsigned char *head, size_t n, uint64_t offset, uint64_t length)
+static void account(struct head *head, uint64_t offset, uint64_t length)
 {
-    if (offset < n) {
-        memset(head + offset, 0, length < n - offset ? (size_t)length : n - (size_t)offset);
+    if (offset < head->n) {
+        memset(head->bytes + offset, 0,
+               length < head->n - offset ? (size_t)length : head->n - (size_t)offset);
     }
 }
 
-static void account_for_all(const struct vet *vet, unsigned char *head)
+/* The length of a name that may be as long as `room`; 0: it is empty, or no text. */
+static size_t name_length(const unsigned char *name, size_t room)
+{
+    size_t length = 0;
+
+    for (; length < room && name[length] != '\0'; length++) {
+        if (name[length] < ' ' || name[length] > '~') {
+            return 0;
+        }
+    }
+    return length;
+}
+
+/* Each feature may be named once, and an entry without a name ends the table. */
+static void account_for_features(struct head *head, uint64_t table, uint64_t table_bytes)
+{
+    for (uint64_t at = 0; at + FEATURE_BYTES <= table_bytes; at += FEATURE_BYTES) {
+        unsigned char *entry = head->bytes + table + at;
+        unsigned set = entry[0], bit = entry[1];
+        size_t length = name_length(entry + FEATURE_NAME_AT, FEATURE_BYTES - FEATURE_NAME_AT);
+
+        if (length == 0) {
+            return;
+        }
+        if (set < FEATURE_SETS && bit < FEATURE_BITS && !head->named[set][bit]) {
+            head->named[set][bit] = true;
+            account(head, table + at, FEATURE_NAME_AT + length);
+        }
+    }
+}
+
+/* A name that is what the library returns, which is that of the last extension of its type. */
+static void account_for_name(struct head *head, uint64_t offset, uint64_t length, const char *name)
+{
+    if (name != NULL && length >= strlen(name) &&
+        memcmp(head->bytes + offset, name, strlen(name)) == 0) {
+        account(head, offset, strlen(name));
+    }
+}
+
+static void account_for_extension(const struct vet *vet, struct head *head,
+                                  const struct qcow2_extension *extension)
 {
     const struct qcow2_info *info = &vet->info;
-    const size_t n = info->cluster_size;
+    uint64_t offset = extension->host_offset, length = extension->length;
+
+    account(head, offset - EXTENSION_HEAD, EXTENSION_HEAD);
+    /* Opening the image has found all of it in the first cluster. */
+    if (offset > head->n || length > head->n - offset) {
+        return;
+    }
+    switch ((int)extension->type) {
+    case TYPE_FEATURE_NAMES:
+        account_for_features(head, offset, length);
+        break;
+    case TYPE_BACKING_FORMAT:
+        account_for_name(head, offset, length, info->backing_format);
+        break;
+    case TYPE_DATA_FILE:
+        account_for_name(head, offset, length, info->data_file);
+        break;
+    case TYPE_BITMAPS:
+        account(head, offset, length == BITMAPS_LENGTH ? length : 0);
+        break;
+    default:
+        account(head, offset, length); /* a rule of its own finds extensions of unknown types */
+        break;
+    }
+}
+
+/* Fields that have no meaning without what they are about. */
+static bool has_snapshots(const struct head *head)
+{
+    static const unsigned char none[SNAPSHOTS_OFFSET - SNAPSHOT_COUNT];
+
+    return memcmp(head->bytes + SNAPSHOT_COUNT, none, sizeof none) != 0;
+}
+
+static void account_for_fields(const struct vet *vet, struct head *head)
+{
+    const struct qcow2_info *info = &vet->info;
+    uint64_t end = info->header_length < LAST_FIELD_END ? info->header_length : LAST_FIELD_END;
+    bool snapshots = has_snapshots(head);
+
+    account(head, 0, BACKING_OFFSET);
+    if (info->backing_file != NULL) {
+        account(head, BACKING_OFFSET, BACKING_END - BACKING_OFFSET);
+    }
+    account(head, BACKING_END, (snapshots ? SNAPSHOTS_END : SNAPSHOTS_OFFSET) - BACKING_END);
+    account(head, SNAPSHOTS_END, end - SNAPSHOTS_END);
+}
+
+static void account_for_all(const struct vet *vet, struct head *head)
+{
+    const struct qcow2_info *info = &vet->info;
     struct qcow2_extension extension;
     uint64_t cursor = 0;
 
     /* A name of the image ends where a string does, whatever its length says. */
     if (info->backing_file != NULL) {
-        account(head, n, backing_offset(head), strlen(info->backing_file));
+        account(head, backing_offset(head), strlen(info->backing_file));
     }
     while (qcow2_next_extension(vet->image, 0, &cursor, &extension, NULL) == 1) {
-        account(head, n, extension.host_offset - 8, UINT64_C(8) + extension.length);
+        account_for_extension(vet, head, &extension);
     }
-    account(head, n, 0,
-            info->header_length < LAST_FIELD_END ? info->header_length : LAST_FIELD_END);
+    account_for_fields(vet, head);
 }
 
 static void find_rest(struct vet *vet, const unsigned char *head)
@@ -93,16 +210,16 @@ static unsigned char *read_head(struct vet *vet)
 
 bool vet_stray(struct vet *vet)
 {
-    unsigned char *head;
+    struct head head = { NULL, vet->info.cluster_size, { { false } } };
 
     if (vet->info.format != QCOW2_FORMAT_QCOW2) {
         return true; /* in version 1 tables begin where they like */
     }
-    if ((head = read_head(vet)) == NULL) {
+    if ((head.bytes = read_head(vet)) == NULL) {
         return false;
     }
-    account_for_all(vet, head);
-    find_rest(vet, head);
-    free(head);
+    account_for_all(vet, &head);
+    find_rest(vet, head.bytes);
+    free(head.bytes);
     return true;
 }

@@ -25,6 +25,8 @@ static const struct {
     { QCOW2_ANOMALY_SHARED, VET_SHARED_DATA, "that the disk has in several places" },
     { QCOW2_ANOMALY_SNAPSHOT_TABLE, VET_BROKEN_SNAPSHOTS, "that is broken" },
     { QCOW2_ANOMALY_BITMAPS, VET_BROKEN_BITMAPS, "that is broken" },
+    { QCOW2_ANOMALY_STRAY, VET_STRAY_BYTES, "that have no meaning" },
+    { QCOW2_ANOMALY_SLACK, VET_SLACK, "that have no meaning" },
 };
 
 static void find_anomalies(struct vet *vet)

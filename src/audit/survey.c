@@ -99,8 +99,9 @@ static int survey_all(struct q2_survey *survey)
     }
     q2_survey_shared_streams(survey);
     q2_survey_sum_claims(survey);
+    q2_survey_tail(survey);
     sum_needs(survey);
-    return 0;
+    return survey->failure;
 }
 
 /* How many bytes of the file are not holes; where that is not known, all. */

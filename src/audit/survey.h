@@ -12,6 +12,7 @@
  *   survey_tables.c     the disk's L1 table, refcounts
  *   survey_bitmaps.c    the bitmap directory and its tables
  *   survey_snapshots.c  the snapshot table and its L1 tables, and how much each snapshot stores
+ *   survey_slack.c      bytes of tables that have no meaning
  *   survey_l2.c         L2 tables, and streams that are named twice */
 #ifndef Q2_AUDIT_SURVEY_H
 #define Q2_AUDIT_SURVEY_H
@@ -28,6 +29,8 @@
 #define Q2_CLAIM_STREAM (UINT32_C(1) << 28) /* compressed data of the disk */
 #define Q2_CLAIM_OTHER  (UINT32_C(1) << 27) /* data of snapshots and bitmaps */
 #define Q2_CLAIM_L1     (UINT32_C(1) << 26) /* L1 table of a snapshot, not yet summed up */
+#define Q2_CLAIM_SHOWN                                                                             \
+    (UINT32_C(1) << 25) /* an L2 table that the disk shows, or that a snapshot has */
 
 enum { Q2_SURVEY_PIECE_BYTES = 65536 };
 
@@ -60,8 +63,11 @@ struct q2_survey {
     uint64_t max_table_bytes;
     uint64_t *streams; /* where the compressed clusters of the disk begin */
     uint64_t n_streams, streams_room;
-    uint64_t sum; /* of the snapshot at hand: what its tables count */
+    uint64_t last_l2_off;   /* of the disk's last L2 table; 0: there is none */
+    uint64_t last_l2_bytes; /* how much of it the disk shows */
+    uint64_t sum;           /* of the snapshot at hand: what its tables count */
     uint8_t bytes[Q2_SURVEY_PIECE_BYTES];
+    uint8_t rest[4096]; /* what may not be in `bytes`, where a table is being walked */
 };
 
 /* ---- survey.c ---- */
@@ -119,8 +125,9 @@ void q2_survey_mark_l1(struct q2_survey *survey, uint64_t host_off, uint64_t n_b
  * be a third reason to read it. */
 bool q2_survey_unmark_l1(struct q2_survey *survey, uint64_t host_off, uint64_t n_bytes);
 
-/* Claims a cluster for the L2 table at host_off, an L1 entry having named it. */
-void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active);
+/* Claims a cluster for the L2 table at host_off, an L1 entry having named it: of the disk, within its size
+ * (active), or of a snapshot (shown, too). */
+void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active, bool shown);
 
 /* Claims a cluster, known to be aligned, for data: of the disk, or of something else. */
 void q2_survey_claim_data(struct q2_survey *survey, uint64_t host_off, bool active,
@@ -144,9 +151,25 @@ typedef void q2_survey_take(struct q2_survey *survey, uint64_t entry, uint64_t e
 int q2_survey_walk(struct q2_survey *survey, uint64_t host_off, uint64_t entries,
                    uint64_t active_entries, q2_survey_take *take, const char *what);
 
-/* Claims the L2 table that the entry names. */
+/* Claims the L2 table that the entry names. `shown` as for q2_survey_claim_l2. */
 void q2_survey_take_l1_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off,
-                             bool active);
+                             bool active, bool shown);
+
+/* ---- survey_slack.c ---- */
+
+/* Notes the anomaly once if any byte of a part of the file is not 0. On failure sets survey->failure, as all
+ * here. */
+void q2_survey_unused(struct q2_survey *survey, int anomaly, uint64_t host_off, uint64_t n_bytes,
+                      const char *what);
+
+/* The rest of the cluster in which a table ends. */
+void q2_survey_rest(struct q2_survey *survey, uint64_t table_end, const char *what);
+
+/* The part of a refcount block that is for clusters after the end of the file. */
+void q2_survey_refcounts_past_end(struct q2_survey *survey, uint64_t block_off, uint64_t index);
+
+/* What follows the last cluster that is used, if it is shorter than a cluster. */
+void q2_survey_tail(struct q2_survey *survey);
 
 /* What goes wrong in a list ends the list, unless it is the machine's fault. */
 int q2_survey_broken_list(struct q2_survey *survey, int code, int anomaly, uint64_t host_off,

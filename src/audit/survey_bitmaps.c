@@ -126,6 +126,16 @@ static void take_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_
     }
 }
 
+/* The text of an entry ends at its first NUL; padding follows, zeros in QEMU. */
+static void find_stray_bytes(struct q2_survey *survey, const struct qcow2_bitmap *bitmap,
+                             uint64_t entry_off, uint64_t entry_end)
+{
+    uint64_t end = entry_off + Q2_BITMAP_FIXED_BYTES + strlen(bitmap->name);
+
+    q2_survey_unused(survey, QCOW2_ANOMALY_STRAY, end, entry_end - end,
+                     "bytes after the name of a bitmap");
+}
+
 static int take_bitmap(struct q2_survey *survey, const struct qcow2_bitmap *bitmap)
 {
     const uint64_t n_bytes = (uint64_t)bitmap->table_entries * 8;
@@ -134,6 +144,7 @@ static int take_bitmap(struct q2_survey *survey, const struct qcow2_bitmap *bitm
     if (q2_survey_claim_table(survey, bitmap->table_offset, n_bytes, what_table) != Q2_CLAIMED) {
         return 0;
     }
+    q2_survey_rest(survey, bitmap->table_offset + n_bytes, "bytes after a bitmap table");
     return q2_survey_walk(survey, bitmap->table_offset, bitmap->table_entries, 0, take_entry,
                           what_table);
 }
@@ -143,10 +154,13 @@ static int survey_list(struct q2_survey *survey, struct names *names)
     const struct q2_bitmap_directory *directory = &survey->layer->bitmaps;
     struct qcow2_error found = QCOW2_ERROR_INIT;
     struct qcow2_bitmap bitmap;
-    uint64_t cursor = 0;
+    uint64_t cursor = 0, before = 0; /* the low half of a cursor is a place in the directory */
     int r;
 
     while ((r = qcow2_next_bitmap(survey->image, &cursor, &bitmap, &found)) == 1) {
+        find_stray_bytes(survey, &bitmap, directory->host_off + before,
+                         directory->host_off + (uint32_t)cursor);
+        before = (uint32_t)cursor;
         if ((r = take_bitmap(survey, &bitmap)) < 0 ||
             (r = add_name(survey, names, bitmap.name)) < 0) {
             return r;
@@ -163,15 +177,20 @@ int q2_survey_bitmaps(struct q2_survey *survey)
 {
     const struct q2_bitmap_directory *directory = &survey->layer->bitmaps;
     struct names names = { NULL, 0, 0 };
+    enum q2_claim claim;
     int r;
 
     survey_extensions(survey);
     if (directory->broken || directory->entries == 0) {
         return 0;
     }
-    if (q2_survey_claim_table(survey, directory->host_off, directory->bytes, what_directory) ==
-        Q2_CLAIM_NOT_THERE) {
+    claim = q2_survey_claim_table(survey, directory->host_off, directory->bytes, what_directory);
+    if (claim == Q2_CLAIM_NOT_THERE) {
         return 0;
+    }
+    if (claim == Q2_CLAIMED) {
+        q2_survey_rest(survey, directory->host_off + directory->bytes,
+                       "bytes after the bitmap directory");
     }
     if ((r = survey_list(survey, &names)) == 0) {
         find_equal_names(survey, &names);

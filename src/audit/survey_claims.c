@@ -178,7 +178,7 @@ bool q2_survey_unmark_l1(struct q2_survey *survey, uint64_t host_off, uint64_t n
     return true;
 }
 
-void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active)
+void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active, bool shown)
 {
     static const char what[] = "L2 table";
     uint64_t first, end;
@@ -201,7 +201,7 @@ void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active
     if ((*word & Q2_CLAIM_L2) == 0 ? (*word & Q2_CLAIM_TABLE) != 0 : active) {
         q2_survey_note(survey, QCOW2_ANOMALY_OVERLAP, host_off, what);
     }
-    *word = (*word | Q2_CLAIM_TABLE | Q2_CLAIM_L2) + active;
+    *word = (*word | Q2_CLAIM_TABLE | Q2_CLAIM_L2 | (shown ? Q2_CLAIM_SHOWN : 0)) + active;
 }
 
 void q2_survey_claim_data(struct q2_survey *survey, uint64_t host_off, bool active,

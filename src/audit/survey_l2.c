@@ -136,6 +136,9 @@ static int visit_table(struct q2_survey *survey, uint64_t cluster)
     const size_t n = (size_t)q2_min_u64(survey->cluster_bytes, Q2_SURVEY_PIECE_BYTES);
     uint32_t *word = q2_survey_word_at(survey, cluster);
     struct visit at = { .times = *word & Q2_CLAIM_COUNT };
+    uint64_t shown = (*word & Q2_CLAIM_SHOWN) == 0      ? 0
+                     : table_off == survey->last_l2_off ? survey->last_l2_bytes
+                                                        : survey->cluster_bytes;
     int r;
 
     for (uint64_t pos = 0; pos < survey->cluster_bytes; pos += n) {
@@ -144,6 +147,8 @@ static int visit_table(struct q2_survey *survey, uint64_t cluster)
             return r;
         }
     }
+    q2_survey_unused(survey, QCOW2_ANOMALY_SLACK, table_off + shown, survey->cluster_bytes - shown,
+                     "L2 entries past the end of the disk");
     *word = (*word & ~Q2_CLAIM_COUNT) | (uint32_t)(at.bytes_found >> g->subcluster_bits);
     return 0;
 }

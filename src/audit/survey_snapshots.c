@@ -3,11 +3,16 @@
  * of the file they take, and how much each snapshot is when it is read. */
 #include "audit/survey.h"
 
+#include <string.h>
+
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "format/layout.h"
 #include "format/snapshot.h"
+
+/* Of extra data: state size, disk size, instruction count. And the longest texts that QEMU writes. */
+enum { KNOWN_EXTRA_BYTES = 24, MAX_ID_BYTES = 127, MAX_NAME_BYTES = 255 };
 
 static const char what_table[] = "snapshot table";
 static const char what_l1[] = "L1 table of a snapshot";
@@ -89,6 +94,11 @@ static void take_sizes(struct q2_survey *survey, const struct q2_snapshot_entry 
     raise_to(&result->snapshot_state_bytes, entry->vm_state_bytes);
 }
 
+static void take_l1_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off, bool active)
+{
+    q2_survey_take_l1_entry(survey, entry, entry_off, active, true);
+}
+
 static int take_l1(struct q2_survey *survey, const struct q2_snapshot_entry *entry,
                    uint64_t entry_off)
 {
@@ -103,8 +113,43 @@ static int take_l1(struct q2_survey *survey, const struct q2_snapshot_entry *ent
         return 0;
     }
     q2_survey_mark_l1(survey, entry->l1_off, n_bytes);
-    return q2_survey_walk(survey, entry->l1_off, entry->l1_entries, 0, q2_survey_take_l1_entry,
-                          what_l1);
+    q2_survey_rest(survey, entry->l1_off + n_bytes, "bytes after the L1 table of a snapshot");
+    return q2_survey_walk(survey, entry->l1_off, entry->l1_entries, 0, take_l1_entry, what_l1);
+}
+
+/* A text ends at its first NUL, and QEMU writes none that is longer than `most`. */
+static void find_stray_text(struct q2_survey *survey, uint64_t host_off, uint32_t n_bytes,
+                            uint32_t most, const char *what)
+{
+    uint8_t text[MAX_NAME_BYTES];
+    uint32_t n = n_bytes < most ? n_bytes : most, end;
+    int r = n == 0 ? 0 : q2_survey_load(survey, text, n, host_off, what);
+
+    if (r < 0) {
+        survey->failure = r;
+        return;
+    }
+    end = n == 0 ? 0 : (uint32_t)strnlen((const char *)text, n);
+    q2_survey_unused(survey, QCOW2_ANOMALY_STRAY, host_off + end, n_bytes - end, what);
+}
+
+/* What an entry has besides what QEMU writes, and the padding, which QEMU leaves as it was. */
+static void find_stray_bytes(struct q2_survey *survey, const struct q2_snapshot_entry *entry,
+                             uint64_t entry_off)
+{
+    const uint32_t extra =
+        entry->extra_bytes < KNOWN_EXTRA_BYTES ? entry->extra_bytes : KNOWN_EXTRA_BYTES;
+    const uint64_t end = entry_off + entry->entry_bytes;
+
+    q2_survey_unused(survey, QCOW2_ANOMALY_STRAY, entry_off + Q2_SNAPSHOT_FIXED_BYTES + extra,
+                     entry->extra_bytes - extra, "unknown extra data of a snapshot");
+    find_stray_text(survey, entry_off + entry->id_off, entry->id_bytes, MAX_ID_BYTES,
+                    "bytes after the id of a snapshot");
+    find_stray_text(survey, entry_off + entry->name_off, entry->name_bytes, MAX_NAME_BYTES,
+                    "bytes after the name of a snapshot");
+    q2_survey_unused(survey, QCOW2_ANOMALY_SLACK, end,
+                     q2_snapshot_next_off(entry_off, entry->entry_bytes) - end,
+                     "bytes after the entry of a snapshot");
 }
 
 int q2_survey_snapshots(struct q2_survey *survey)
@@ -120,6 +165,7 @@ int q2_survey_snapshots(struct q2_survey *survey)
     }
     while ((r = next(survey, &at, &entry)) == 1) {
         take_sizes(survey, &entry);
+        find_stray_bytes(survey, &entry, at.end - entry.entry_bytes);
         if ((r = take_l1(survey, &entry, at.end - entry.entry_bytes)) < 0) {
             return r;
         }
@@ -127,7 +173,10 @@ int q2_survey_snapshots(struct q2_survey *survey)
     if (r < 0) {
         r = q2_survey_broken_list(survey, r, QCOW2_ANOMALY_SNAPSHOT_TABLE, at.host_off, what_table);
     }
-    (void)q2_survey_claim_table(survey, h->snapshots_off, at.end - h->snapshots_off, what_table);
+    if (q2_survey_claim_table(survey, h->snapshots_off, at.end - h->snapshots_off, what_table) ==
+        Q2_CLAIMED) {
+        q2_survey_rest(survey, at.end, "bytes after the snapshot table");
+    }
     return r;
 }
 

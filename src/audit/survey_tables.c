@@ -38,13 +38,24 @@ int q2_survey_walk(struct q2_survey *survey, uint64_t host_off, uint64_t entries
 }
 
 void q2_survey_take_l1_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off,
-                             bool active)
+                             bool active, bool shown)
 {
     if ((entry & L1_RESERVED) != 0) {
         q2_survey_note(survey, QCOW2_ANOMALY_RESERVED, entry_off, "L1 entry");
     }
     if ((entry & Q2_OFFSET_MASK) != 0) {
-        q2_survey_claim_l2(survey, entry & Q2_OFFSET_MASK, active);
+        q2_survey_claim_l2(survey, entry & Q2_OFFSET_MASK, active, shown);
+    }
+}
+
+/* An entry of the disk's own table. Those after the end of the disk name tables that nothing shows. */
+static void take_l1_entry(struct q2_survey *survey, uint64_t entry, uint64_t entry_off, bool active)
+{
+    uint64_t index = (entry_off - survey->layer->header.l1_off) / 8;
+
+    q2_survey_take_l1_entry(survey, entry, entry_off, active, active);
+    if (index + 1 == survey->result.l1_entries_needed) {
+        survey->last_l2_off = entry & Q2_OFFSET_MASK;
     }
 }
 
@@ -52,31 +63,42 @@ static int survey_l1(struct q2_survey *survey)
 {
     const struct q2_header *h = &survey->layer->header;
     const struct q2_geometry *g = &survey->layer->geometry;
+    const uint64_t n_bytes = (uint64_t)h->l1_entries * 8;
+    const uint64_t entry_bytes = g->extended ? 16 : 8;
     /* Entries behind the end of the disk are never used for it. */
     uint64_t needed = q2_blocks_for(survey->layer->header.size_bytes, g->cluster_bits + g->l2_bits);
+    enum q2_claim claim;
 
     survey->result.l1_entries_needed = needed;
-    if (q2_survey_claim_table(survey, h->l1_off, (uint64_t)h->l1_entries * 8, "L1 table") ==
-        Q2_CLAIM_NOT_THERE) {
+    survey->last_l2_bytes =
+        (((q2_blocks_for(h->size_bytes, g->cluster_bits) - 1) & ((UINT64_C(1) << g->l2_bits) - 1)) +
+         1) *
+        entry_bytes;
+    claim = q2_survey_claim_table(survey, h->l1_off, n_bytes, "L1 table");
+    if (claim == Q2_CLAIM_NOT_THERE) {
         return 0;
     }
-    return q2_survey_walk(survey, h->l1_off, h->l1_entries, needed, q2_survey_take_l1_entry,
-                          "L1 table");
+    if (claim == Q2_CLAIMED) {
+        q2_survey_rest(survey, h->l1_off + n_bytes, "bytes after the L1 table");
+    }
+    return q2_survey_walk(survey, h->l1_off, h->l1_entries, needed, take_l1_entry, "L1 table");
 }
 
 static void take_refcount_entry(struct q2_survey *survey, uint64_t word, uint64_t entry_off,
                                 bool active)
 {
-    struct q2_refcount_entry entry =
-        q2_refcount_entry_decode(word, survey->layer->header.cluster_bits);
+    const struct q2_header *h = &survey->layer->header;
+    struct q2_refcount_entry entry = q2_refcount_entry_decode(word, h->cluster_bits);
 
     (void)active;
     if (entry.reserved) {
         q2_survey_note(survey, QCOW2_ANOMALY_RESERVED, entry_off, "refcount table entry");
     }
-    if (entry.block_off != 0) {
-        (void)q2_survey_claim_table(survey, entry.block_off, survey->cluster_bytes,
-                                    "refcount block");
+    if (entry.block_off != 0 &&
+        q2_survey_claim_table(survey, entry.block_off, survey->cluster_bytes, "refcount block") ==
+            Q2_CLAIMED) {
+        q2_survey_refcounts_past_end(survey, entry.block_off,
+                                     (entry_off - h->refcount_table_off) / 8);
     }
 }
 

@@ -437,6 +437,8 @@ static void flags_and_kinds_keep_their_numbers(void **state)
     assert_int_equal(QCOW2_ANOMALY_RESERVED, 5);
     assert_int_equal(QCOW2_ANOMALY_SNAPSHOT_TABLE, 6);
     assert_int_equal(QCOW2_ANOMALY_BITMAPS, 7);
+    assert_int_equal(QCOW2_ANOMALY_STRAY, 8);
+    assert_int_equal(QCOW2_ANOMALY_SLACK, 9);
     assert_int_equal(QCOW2_EXTENT_HOLE, 0);
     assert_int_equal(QCOW2_EXTENT_ZERO, 1);
     assert_int_equal(QCOW2_EXTENT_DATA, 2);

@@ -340,6 +340,29 @@ static void a_table_outside_the_file_is_an_anomaly_with_its_place(void **state)
     sample_store(sample.file + 48, CLUSTER, 8);
 }
 
+static void bytes_after_a_table_are_slack_and_the_first_of_them_is_told(void **state)
+{
+    struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    const struct qcow2_anomalies *found = &result.anomalies[QCOW2_ANOMALY_SLACK];
+    const uint64_t l1 = load64(sample.file + 40);
+    struct sample_source source;
+    struct qcow2_image *image = open_sample(&source);
+
+    (void)state;
+    sample.file[l1 + 8] = 1;
+    sample.file[l1 + CLUSTER - 1] = 1;
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(found->count == 1 && found->host_offset == l1 + 8);
+    assert_string_equal(found->what, "bytes after the L1 table");
+    sample.file[l1 + 8] = 0;
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(found->count == 1 && found->host_offset == l1 + CLUSTER - 1);
+    sample.file[l1 + CLUSTER - 1] = 0;
+    assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
+    assert_true(found->count == 0 && found->what == NULL);
+    qcow2_close(image);
+}
+
 static void no_data_is_read(void **state)
 {
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
@@ -349,8 +372,8 @@ static void no_data_is_read(void **state)
 
     (void)state;
     assert_int_equal(qcow2_survey(image, 0, &result, NULL), 0);
-    /* The refcount table, the L1 table, the L2 table. */
-    assert_int_equal(source.reads - before, 3);
+    /* The refcount table; the L1 table and the L2 table, each with the part that the disk does not need. */
+    assert_int_equal(source.reads - before, 5);
     assert_false(source.strayed);
     qcow2_close(image);
 }
@@ -410,10 +433,10 @@ static void a_read_that_fails_is_told_and_leaves_the_image_usable(void **state)
     qcow2_close(image);
 }
 
-/* The table of snapshots and their L1 tables are read twice: nothing else is. */
+/* The table of snapshots and their L1 tables are read twice, and what lies after each table once. */
 static void a_read_that_fails_among_snapshots_is_told(void **state)
 {
-    enum { READS = 7 };
+    enum { READS = 13 };
     const struct entry entry = { .l1_off = sample.file_bytes, .l1_entries = 1, .extra_bytes = 16 };
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
     struct sample_source source;
@@ -492,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_table_of_two_snapshots_is_summed_up_for_one),
         cmocka_unit_test(a_table_that_is_an_l2_table_too_is_not_summed_up),
         cmocka_unit_test(a_table_outside_the_file_is_an_anomaly_with_its_place),
+        cmocka_unit_test(bytes_after_a_table_are_slack_and_the_first_of_them_is_told),
         cmocka_unit_test(no_data_is_read),
         cmocka_unit_test(memory_of_a_thread_goes_with_the_cluster),
         cmocka_unit_test(memory_has_a_limit),
