@@ -29,7 +29,7 @@ _qcow2()
         outputs="human json"
         ;;
     map)
-        options="--start-offset --max-length --bitmap --output $disk"
+        options="--start-offset --max-length --bitmap --no-limit --output $disk"
         outputs="human json html"
         ;;
     convert)
@@ -50,11 +50,11 @@ _qcow2()
         ;;
     compare)
         options="--second-format --second-snapshot --second-key-file --strict --source-cache
-            --progress --threads --output $disk"
+            --no-limit --progress --threads --output $disk"
         outputs="human json"
         ;;
     explain)
-        options="--host --output $disk"
+        options="--host --no-limit --output $disk"
         outputs="human json"
         ;;
     vet)

@@ -61,7 +61,7 @@ complete -c qcow2 -n "__fish_seen_subcommand_from map convert cat digest compare
 complete -c qcow2 -n "__fish_seen_subcommand_from map convert cat digest check compare explain" -l key-file -r -F -d 'Passphrase'
 complete -c qcow2 -n "__fish_seen_subcommand_from map" -l bitmap -x -d 'What this dirty bitmap marks'
 complete -c qcow2 -n "__fish_seen_subcommand_from cat" -l vm-state -d 'The VM state of the snapshot'
-complete -c qcow2 -n "__fish_seen_subcommand_from check map compare explain" -l no-limit -d 'Lift the limits on work'
+complete -c qcow2 -n "__fish_seen_subcommand_from check compare explain map" -l no-limit -d 'Lift the limits on work'
 complete -c qcow2 -n "__fish_seen_subcommand_from check vet" -l max-memory -x -d 'Memory the check may take'
 complete -c qcow2 -n "__fish_seen_subcommand_from compare" -s F -l second-format -x -a 'qcow2 raw' -d 'Format of the second image'
 complete -c qcow2 -n "__fish_seen_subcommand_from compare" -l second-snapshot -x -d 'Snapshot of the second image'

@@ -427,6 +427,13 @@ struct qcow2_extent {
 int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
                       struct qcow2_extent *extent_ret, struct qcow2_error *err);
 
+/* A bound for walks over the whole disk: 2^20, and 4 for each byte that the files of the chain store (on their
+ * file systems, or their lengths where a source has no descriptor). In an image in which no two tables
+ * overlap a walk has fewer extents, because each needs its own table entry. A broken image can name one
+ * table from all L1 entries, so that a few kilobytes have more extents than any program can wait for: past this
+ * number a walk may be given up. */
+uint64_t qcow2_max_extents(const struct qcow2_image *image);
+
 /* For a DATA extent: a descriptor on which pread(2) at extent->host_offset gives the extent's bytes
  * exactly, or -1 when there is none (another kind of extent, a source without descriptors, bytes
  * past the end of the file). It stays the image's own, valid until qcow2_close; never close it or
@@ -834,7 +841,9 @@ enum qcow2_copy_flags {
     QCOW2_COPY_TARGET_IS_ZERO = 1 << 0,
     /* Copy stored data without looking for zeros inside it: only what the tables call a hole or zero
      * becomes one. */
-    QCOW2_COPY_KEEP_ZEROS = 1 << 1
+    QCOW2_COPY_KEEP_ZEROS = 1 << 1,
+    /* qcow2_compare alone: without its limits. */
+    QCOW2_COMPARE_NO_LIMIT = 1 << 2
 };
 
 struct qcow2_copy_options {
@@ -907,7 +916,13 @@ struct qcow2_compare_result {
 /* Compares two virtual disks: 0 if they have the same bytes, 1 if not, with result_ret->offset the first
  * place, or a code. Where one is shorter, the rest of the other must be zeros. What both have in the same
  * place of the same file, or call zeros, is not read. `options`, `offset` and `length` included, mean
- * what they do for copying; flags must be 0. Starts threads, which have ended when it returns. */
+ * what they do for copying; of the flags there is QCOW2_COMPARE_NO_LIMIT. Starts threads, which have ended
+ * when it returns.
+ *
+ * Work: of each disk, unless its image is raw, at most qcow2_max_extents extents, the parts of an extent that
+ * the holes of a file make counted each, and 4 GiB to read and 1 KiB for each of that number. Beyond either
+ * QCOW2_E_LIMIT, unless the flags lift it. Images in which neither tables nor data overlap stay within
+ * both, unless they are compressed to less than a 4096th of their data. */
 int qcow2_compare(struct qcow2_image *image_a, struct qcow2_image *image_b,
                   const struct qcow2_copy_options *options, struct qcow2_compare_result *result_ret,
                   struct qcow2_error *err);

@@ -15,12 +15,15 @@
 #include "size.h"
 #include "stats.h"
 
-enum { ID_HOST = ARG_FIRST_LONG };
+enum { ID_HOST = ARG_FIRST_LONG, ID_NO_LIMIT };
 
 static const struct arg_option options[] = {
     { ID_HOST, "host", "OFFSET",
       "the way back: what in the image refers to this byte of its file? The backing files are not "
       "opened" },
+    { ID_NO_LIMIT, "no-limit", NULL,
+      "with --host: look at all of the disks, all snapshots and all bitmaps, however long it "
+      "takes" },
     { ARG_OUTPUT, "output", "human|json", "sentences (the default), or a JSON object" },
     { 0, NULL, NULL, NULL }
 };
@@ -39,7 +42,7 @@ static int explain_from_disk(struct args *args, const char *path, uint64_t offse
     return code;
 }
 
-static int explain_from_file(struct args *args, const char *path, uint64_t offset)
+static int explain_from_file(struct args *args, const char *path, uint64_t offset, bool no_limit)
 {
     const struct confinement needs = {
         .common = &args->common, .images = &path, .image_count = 1, .reopens = true
@@ -58,8 +61,8 @@ static int explain_from_file(struct args *args, const char *path, uint64_t offse
     image = confine(&needs) ? open_image_files(path, &args->common, QCOW2_OPEN_NO_BACKING, &files)
                             : NULL;
     if (image != NULL) {
-        code =
-            explain_host(image, path, files.count > 0 ? files.fds[0] : -1, &args->common, offset);
+        code = explain_host(image, path, files.count > 0 ? files.fds[0] : -1, &args->common, offset,
+                            no_limit);
         stats_print(path, image, &args->common);
         qcow2_close(image);
     }
@@ -70,11 +73,16 @@ static int explain_from_file(struct args *args, const char *path, uint64_t offse
 static int run(struct args *args)
 {
     bool host = false;
+    bool no_limit = false;
     uint64_t offset = 0;
     const char *problem;
     int option;
 
     while ((option = args_next(args)) > 0) {
+        if (option == ID_NO_LIMIT) {
+            no_limit = true;
+            continue;
+        }
         host = true;
         if (!args_size(args, &offset)) {
             return EXIT_FAILURE;
@@ -83,6 +91,9 @@ static int run(struct args *args)
     if (option < 0) {
         return args->exit_code;
     }
+    if (no_limit && !host) {
+        return args_wrong(args, "'--no-limit' is for '--host'");
+    }
     if (!host && args->operand_count == 1) {
         return args_wrong(args, "the offset is missing");
     }
@@ -90,7 +101,7 @@ static int run(struct args *args)
         return EXIT_FAILURE;
     }
     if (host) {
-        return explain_from_file(args, args->operands[0], offset);
+        return explain_from_file(args, args->operands[0], offset, no_limit);
     }
     problem = size_parse(args->operands[1], &offset);
     if (problem != NULL) {

@@ -5,18 +5,23 @@
 #include <qcow2.h>
 #include <stdlib.h>
 
+#include "limit.h"
 #include "map_print.h"
 #include "open.h"
 #include "report.h"
 #include "stats.h"
 
-enum { ID_BITMAP = ARG_FIRST_LONG };
+enum { ID_BITMAP = ARG_FIRST_LONG, ID_NO_LIMIT };
 
 static const struct arg_option options[] = {
     { 's', "start-offset", "OFFSET", "begin at this byte of the disk (default 0)" },
     { 'l', "max-length", "LENGTH", "cover so many bytes (default: to the end of the disk)" },
     { ID_BITMAP, "bitmap", "NAME",
       "show what this dirty bitmap marks instead; opens nothing but the image, and needs no key" },
+    { ID_NO_LIMIT, "no-limit", NULL,
+      "list the disk however long it takes: lift the limit on extents, which follows the sizes of "
+      "the "
+      "files on disk" },
     { ARG_OUTPUT, "output", "human|json|html",
       "a table of what holds data (the default); every row, in JSON equal to qemu-img's; or one "
       "HTML "
@@ -25,26 +30,28 @@ static const struct arg_option options[] = {
 };
 
 static int print_map(struct qcow2_image *image, const char *path, uint64_t start, uint64_t end,
-                     int output)
+                     uint64_t limit, int output)
 {
     struct qcow2_error err = QCOW2_ERROR_INIT;
     int r;
 
     if (output == OUTPUT_JSON) {
-        r = map_print_json(image, start, end, &err);
+        r = map_print_json(image, start, end, limit, &err);
     } else if (output == OUTPUT_HTML) {
-        r = map_print_html(image, path, start, end, &err);
+        r = map_print_html(image, path, start, end, limit, &err);
     } else {
-        r = map_print_table(image, path, start, end, &err);
+        r = map_print_table(image, path, start, end, limit, &err);
     }
-    if (r < 0) {
+    if (r == QCOW2_E_LIMIT) {
+        report_library_more(path, NULL, &err, LIMIT_ADVICE);
+    } else if (r < 0) {
         open_report(image, path, &err);
     }
     return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int print_bitmap(const struct qcow2_image *image, const char *path, const char *name,
-                        uint64_t start, uint64_t end, int output)
+                        uint64_t start, uint64_t end, uint64_t limit, int output)
 {
     struct qcow2_error err = QCOW2_ERROR_INIT;
     struct qcow2_bitmap bitmap;
@@ -55,10 +62,12 @@ static int print_bitmap(const struct qcow2_image *image, const char *path, const
         return EXIT_FAILURE;
     }
     if (r == 1) {
-        r = output == OUTPUT_JSON ? map_print_bitmap_json(image, &bitmap, start, end, &err)
-                                  : map_print_bitmap_table(image, &bitmap, start, end, &err);
+        r = output == OUTPUT_JSON ? map_print_bitmap_json(image, &bitmap, start, end, limit, &err)
+                                  : map_print_bitmap_table(image, &bitmap, start, end, limit, &err);
     }
-    if (r < 0) {
+    if (r == QCOW2_E_LIMIT) {
+        report_library_more(path, NULL, &err, LIMIT_ADVICE);
+    } else if (r < 0) {
         report_library(path, &err);
     }
     return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -71,12 +80,16 @@ static int run(struct args *args)
     uint64_t start = 0;
     uint64_t length = UINT64_MAX;
     uint64_t end;
+    uint64_t limit;
+    bool no_limit = false;
     int option;
     int code;
 
     while ((option = args_next(args)) > 0) {
         if (option == ID_BITMAP) {
             bitmap = args->value;
+        } else if (option == ID_NO_LIMIT) {
+            no_limit = true;
         } else if (!args_size(args, option == 's' ? &start : &length)) {
             return EXIT_FAILURE;
         }
@@ -97,13 +110,15 @@ static int run(struct args *args)
     if (image == NULL) {
         return EXIT_FAILURE;
     }
+    limit = limit_of(image, no_limit);
     end = qcow2_size(image);
     if (start < end && length < end - start) {
         end = start + length;
     }
-    code = bitmap != NULL
-               ? print_bitmap(image, args->operands[0], bitmap, start, end, args->common.output)
-               : print_map(image, args->operands[0], start, end, args->common.output);
+    code =
+        bitmap != NULL
+            ? print_bitmap(image, args->operands[0], bitmap, start, end, limit, args->common.output)
+            : print_map(image, args->operands[0], start, end, limit, args->common.output);
     stats_print(args->operands[0], image, &args->common);
     qcow2_close(image);
     return code;

@@ -61,6 +61,7 @@ static int print_json(struct host *host, const char *path)
     json_set(object, "host-offset", json_u64(host->offset), &host->failed);
     json_set(object, "uses", host->list, &host->failed);
     json_set(object, "uses-not-listed", json_boolean(host->count > HOST_USES_MAX), &host->failed);
+    json_set(object, "limit-reached", json_boolean(host->limit_reached), &host->failed);
     json_set(object, "snapshots-not-looked-at", json_u64(host->snapshots_passed_over),
              &host->failed);
     json_set(object, "bitmaps-not-looked-at", json_u64(host->bitmaps_passed_over), &host->failed);
@@ -70,7 +71,8 @@ static int print_json(struct host *host, const char *path)
 /* What is to be known of the lines above: whether they are all. */
 static void print_end(const struct host *host)
 {
-    bool complete = host->snapshots_passed_over == 0 && host->bitmaps_passed_over == 0;
+    bool complete = host->snapshots_passed_over == 0 && host->bitmaps_passed_over == 0 &&
+                    !host->disk_passed_over;
 
     if (host->count > HOST_USES_MAX) {
         printf("and more, which are not listed\n");
@@ -80,6 +82,11 @@ static void print_end(const struct host *host)
         printf("%s\n", complete
                            ? "nothing refers to it: free, leaked, or the padding of its cluster"
                            : "nothing that was looked at refers to it");
+    }
+    if (host->limit_reached) {
+        printf(
+            "not all of the disks was looked at: they have more tables than a sound image of this "
+            "size; --no-limit goes on\n");
     }
     if (host->snapshots_passed_over > 0) {
         printf("not looked at: %" PRIu64 " of %" PRIu32 " snapshots\n", host->snapshots_passed_over,
@@ -92,9 +99,11 @@ static void print_end(const struct host *host)
 }
 
 int explain_host(struct qcow2_image *image, const char *path, int fd,
-                 const struct common_options *common, uint64_t offset)
+                 const struct common_options *common, uint64_t offset, bool no_limit)
 {
-    struct host host = { .info = QCOW2_INFO_INIT, .fd = fd, .offset = offset };
+    struct host host = {
+        .info = QCOW2_INFO_INIT, .fd = fd, .offset = offset, .no_limit = no_limit
+    };
     struct qcow2_error err = QCOW2_ERROR_INIT;
 
     if (qcow2_get_info(image, 0, &host.info, &err) < 0) {

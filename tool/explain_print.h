@@ -4,6 +4,7 @@
 #define TOOL_EXPLAIN_PRINT_H
 
 #include <qcow2.h>
+#include <stdbool.h>
 
 #include "args.h"
 
@@ -13,6 +14,6 @@ int explain_guest(struct qcow2_image *image, const char *path, uint64_t offset, 
 /* What in the image refers to the byte at `offset` of its file. `fd` is that of the file; the image was
  * opened without its backing files. Snapshots are opened from `path`. Exit code. */
 int explain_host(struct qcow2_image *image, const char *path, int fd,
-                 const struct common_options *common, uint64_t offset);
+                 const struct common_options *common, uint64_t offset, bool no_limit);
 
 #endif

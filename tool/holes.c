@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "limit.h"
+
 void holes_begin(struct holes *holes, struct qcow2_image *image)
 {
     memset(holes, 0, sizeof *holes);
@@ -57,25 +59,28 @@ static bool is_preallocated(struct qcow2_image *image, int fd)
     return count_used(image) >= threshold;
 }
 
-/* A descriptor of the image file: that of the first byte of data which lies within it. -1 if there
- * is none, or no descriptor. */
-static int find_file(struct qcow2_image *image)
+/* A descriptor of the image file, by an extent of which the first byte lies within it. */
+static int file_of(const struct qcow2_image *image, struct qcow2_extent extent)
 {
+    extent.length = 1;
+    return extent.kind == QCOW2_EXTENT_DATA && extent.depth == 0 ? qcow2_extent_fd(image, &extent)
+                                                                 : -1;
+}
+
+/* The same by the extent at hand or, if that lies past the end of the file, by the first that does not. -1 if
+ * there is none, or no descriptor. */
+static int find_file(struct qcow2_image *image, const struct qcow2_extent *at_hand)
+{
+    int fd = file_of(image, *at_hand);
+    uint64_t left = limit_of(image, false);
     struct qcow2_extent extent;
     uint64_t cursor = 0;
 
-    while (qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
-        if (extent.kind == QCOW2_EXTENT_DATA && extent.depth == 0) {
-            int fd;
-
-            extent.length = 1;
-            fd = qcow2_extent_fd(image, &extent);
-            if (fd >= 0) {
-                return fd;
-            }
-        }
+    while (fd < 0 && left-- > 0 &&
+           qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
+        fd = file_of(image, extent);
     }
-    return -1;
+    return fd;
 }
 
 #ifdef SEEK_DATA
@@ -120,7 +125,7 @@ bool holes_clip(struct holes *holes, const struct qcow2_extent *extent, uint64_t
     /* Only now, so that a disk without data is never looked at this way. */
     if (!holes->decided) {
         holes->decided = true;
-        holes->fd = find_file(holes->image);
+        holes->fd = find_file(holes->image, extent);
         holes->active = holes->fd >= 0 && is_preallocated(holes->image, holes->fd);
     }
     if (!holes->active) {

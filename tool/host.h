@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "args.h"
+#include "host_tables.h"
 
 /* An image whose tables all point at one place would have no end. */
 #define HOST_USES_MAX 1000
@@ -25,6 +26,12 @@ struct host {
     /* What was not looked at, or not to its end: because of a bound, or because it is broken. */
     uint64_t snapshots_passed_over;
     uint64_t bitmaps_passed_over;
+    bool disk_passed_over; /* the live disk */
+    bool no_limit;
+    bool limit_reached;  /* there were no steps left */
+    uint64_t steps_left; /* of looking at L1 entries and at extents, of all disks together */
+    uint64_t disks;      /* looked at so far, VM states counted as such */
+    struct host_tables tables;
     json_t *list; /* NULL: lines are printed */
     bool failed;
 };

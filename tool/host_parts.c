@@ -112,11 +112,11 @@ static void look_at_bitmaps(struct host *host, const struct qcow2_image *image)
                      "the table of the bitmap \"%s\": entry %" PRIu64, bitmap.name,
                      (host->offset - bitmap.table_offset) / 8);
         }
-        if (table_bytes > room) {
+        if (table_bytes > room && !host->no_limit) {
             host->bitmaps_passed_over++;
             continue;
         }
-        room -= table_bytes;
+        room -= table_bytes < room ? table_bytes : room;
         if (find_in_table(host, bitmap.table_offset, bitmap.table_entries, HOST_OFFSET_MASK, &index,
                           &cluster)) {
             host_use(host, "bitmap", UINT64_MAX, NULL, "bits of the bitmap \"%s\"", bitmap.name);

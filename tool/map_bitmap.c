@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "limit.h"
 #include "out.h"
 
 int map_find_bitmap(const struct qcow2_image *image, const char *name,
@@ -35,29 +36,44 @@ int map_find_bitmap(const struct qcow2_image *image, const char *name,
     return r;
 }
 
-/* The longest range at or behind *cursor: 1, 0 at the end, or a code. */
-static int next_range(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,
-                      uint64_t *cursor, uint64_t end, uint64_t *start_ret, uint64_t *length_ret,
+/* A walk over the ranges of a bitmap. */
+struct ranges {
+    const struct qcow2_image *image;
+    const struct qcow2_bitmap *bitmap;
+    uint64_t cursor, end;
+    uint64_t steps, max_steps; /* taken so far, and allowed */
+    uint64_t start, length;    /* of a range read ahead; length 0: none */
+};
+
+/* One range as the library returns it. */
+static int take_range(struct ranges *walk, struct qcow2_error *err)
+{
+    /* All entries of a bitmap's table may name one cluster. */
+    if (walk->steps >= walk->max_steps) {
+        return limit_reached(err, "ranges in the bitmap", walk->max_steps);
+    }
+    walk->steps++;
+    return qcow2_next_dirty(walk->image, walk->bitmap, &walk->cursor, walk->end, &walk->start,
+                            &walk->length, err);
+}
+
+/* The longest range at or behind the cursor: 1, 0 at the end, or a code. */
+static int next_range(struct ranges *walk, uint64_t *start_ret, uint64_t *length_ret,
                       struct qcow2_error *err)
 {
-    int r = qcow2_next_dirty(image, bitmap, cursor, end, start_ret, length_ret, err);
+    int r = walk->length > 0 ? 1 : take_range(walk, err);
 
-    while (r == 1) {
-        uint64_t ahead = *cursor;
-        uint64_t start;
-        uint64_t length;
-
-        r = qcow2_next_dirty(image, bitmap, &ahead, end, &start, &length, err);
-        if (r < 0) {
-            return r;
-        }
-        if (r == 0 || start != *start_ret + *length_ret) {
-            return 1;
-        }
-        *length_ret += length;
-        *cursor = ahead;
+    if (r <= 0) {
+        return r;
     }
-    return r;
+    *start_ret = walk->start;
+    *length_ret = 0;
+    while (r == 1 && walk->start == *start_ret + *length_ret) {
+        *length_ret += walk->length;
+        walk->length = 0;
+        r = take_range(walk, err);
+    }
+    return r < 0 ? r : 1;
 }
 
 static void put_json_row(uint64_t start, uint64_t end, bool dirty, const char **before)
@@ -71,16 +87,18 @@ static void put_json_row(uint64_t start, uint64_t end, bool dirty, const char **
 
 /* As in map_text.c, the array is closed only when the list is complete. */
 int map_print_bitmap_json(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,
-                          uint64_t start, uint64_t end, struct qcow2_error *err)
+                          uint64_t start, uint64_t end, uint64_t limit, struct qcow2_error *err)
 {
     const char *before = "[";
-    uint64_t cursor = start;
+    struct ranges walk = {
+        .image = image, .bitmap = bitmap, .cursor = start, .end = end, .max_steps = limit
+    };
     uint64_t done = start;
     uint64_t at;
     uint64_t length;
     int r;
 
-    while ((r = next_range(image, bitmap, &cursor, end, &at, &length, err)) == 1) {
+    while ((r = next_range(&walk, &at, &length, err)) == 1) {
         put_json_row(done, at, false, &before);
         put_json_row(at, at + length, true, &before);
         done = at + length;
@@ -97,15 +115,17 @@ int map_print_bitmap_json(const struct qcow2_image *image, const struct qcow2_bi
 }
 
 int map_print_bitmap_table(const struct qcow2_image *image, const struct qcow2_bitmap *bitmap,
-                           uint64_t start, uint64_t end, struct qcow2_error *err)
+                           uint64_t start, uint64_t end, uint64_t limit, struct qcow2_error *err)
 {
-    uint64_t cursor = start;
+    struct ranges walk = {
+        .image = image, .bitmap = bitmap, .cursor = start, .end = end, .max_steps = limit
+    };
     uint64_t at;
     uint64_t length;
     int r;
 
     printf("%-16s%s\n", "Offset", "Length");
-    while ((r = next_range(image, bitmap, &cursor, end, &at, &length, err)) == 1) {
+    while ((r = next_range(&walk, &at, &length, err)) == 1) {
         printf("%#-16" PRIx64 "%#" PRIx64 "\n", at, length);
         if (out_failed()) {
             return 1;

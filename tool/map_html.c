@@ -266,7 +266,7 @@ static int put_page(const struct picture *picture, const char *path, struct qcow
 }
 
 int map_print_html(struct qcow2_image *image, const char *path, uint64_t start, uint64_t end,
-                   struct qcow2_error *err)
+                   uint64_t limit, struct qcow2_error *err)
 {
     struct qcow2_info info = QCOW2_INFO_INIT;
     struct picture *picture;
@@ -287,7 +287,7 @@ int map_print_html(struct qcow2_image *image, const char *path, uint64_t start, 
     picture->start = start < end ? start : end;
     picture->end = end;
     choose_cells(picture, info.cluster_size);
-    rows_begin(&walk, image, picture->start, end);
+    rows_begin(&walk, image, picture->start, end, limit);
     while ((r = rows_next(&walk, &row, err)) > 0) {
         add_row(picture, &row);
     }

@@ -48,14 +48,15 @@ static void put_row(const struct row *row, const char *before)
 
 /* The array is closed only when the list is complete, so that a list cut short by an error is no
  * JSON and cannot be taken for the whole. */
-int map_print_json(struct qcow2_image *image, uint64_t start, uint64_t end, struct qcow2_error *err)
+int map_print_json(struct qcow2_image *image, uint64_t start, uint64_t end, uint64_t limit,
+                   struct qcow2_error *err)
 {
     struct row_walk walk;
     struct row row = { .start = start };
     const char *before = "[";
     int r;
 
-    rows_begin(&walk, image, start, end);
+    rows_begin(&walk, image, start, end, limit);
     walk.joins_compressed = true;
     while ((r = rows_next(&walk, &row, err)) > 0) {
         put_row(&row, before);
@@ -100,14 +101,14 @@ static void put_file(struct qcow2_image *image, const char *path, int depth)
 }
 
 int map_print_table(struct qcow2_image *image, const char *path, uint64_t start, uint64_t end,
-                    struct qcow2_error *err)
+                    uint64_t limit, struct qcow2_error *err)
 {
     struct row_walk walk;
     struct row row;
     int r;
 
     printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
-    rows_begin(&walk, image, start, end);
+    rows_begin(&walk, image, start, end, limit);
     while ((r = rows_next(&walk, &row, err)) > 0) {
         if (!row.data || row.zero) {
             continue;

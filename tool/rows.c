@@ -5,7 +5,10 @@
 
 #include <string.h>
 
-void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start, uint64_t end)
+#include "limit.h"
+
+void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start, uint64_t end,
+                uint64_t max_pieces)
 {
     struct qcow2_info info = QCOW2_INFO_INIT;
 
@@ -13,6 +16,7 @@ void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start
     walk->image = image;
     walk->cursor = start;
     walk->end = end;
+    walk->max_pieces = max_pieces;
     holes_begin(&walk->holes, image);
     /* Nothing is asked about holes of the image file where the data is in another. */
     walk->guesses = qcow2_get_info(image, 0, &info, NULL) == 0 &&
@@ -30,6 +34,10 @@ static int next_piece(struct row_walk *walk, struct row *piece_ret, struct qcow2
     bool in_raw_hole;
     bool in_hole;
 
+    if (walk->pieces >= walk->max_pieces && walk->cursor < walk->end) {
+        return limit_reached(err, "extents", walk->max_pieces);
+    }
+    walk->pieces++;
     if (extent->length == 0) {
         int r = qcow2_next_extent(walk->image, &walk->cursor, walk->end, extent, err);
 

@@ -28,15 +28,17 @@ struct row_walk {
     struct holes holes;
     bool guesses;          /* QEMU may take the image for preallocated, so holes has a say */
     bool joins_compressed; /* rows that differ in being compressed alone are one: nobody is told */
+    uint64_t pieces, max_pieces; /* found so far, and allowed */
     struct layer_views layers;
     struct qcow2_extent extent; /* what is left of the last extent; length 0: nothing */
     struct row next;            /* read ahead; length 0: nothing */
 };
 
-/* From `start` to `end`, which must not be past the end of the disk. */
-void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start, uint64_t end);
+/* From `start` to `end`, which must not be past the end of the disk, in at most max_pieces steps. */
+void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start, uint64_t end,
+                uint64_t max_pieces);
 
-/* 1 with the next row, 0 at the end, or a code. Rows are made one at a time; nothing is kept. */
+/* 1 with the next row, 0 at the end, or a code; QCOW2_E_LIMIT after max_pieces. Rows are made one at a time; nothing is kept. */
 int rows_next(struct row_walk *walk, struct row *row_ret, struct qcow2_error *err);
 
 #endif

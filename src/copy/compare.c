@@ -226,7 +226,7 @@ static int begin(struct q2_copy *copy, struct qcow2_image *image_a, struct qcow2
     if (image_a == NULL || image_b == NULL) {
         return q2_fault_set(err, QCOW2_E_ARGUMENT, 0, "an image is NULL");
     }
-    ret = q2_copy_read_options(options, 0, &asked, err);
+    ret = q2_copy_read_options(options, QCOW2_COMPARE_NO_LIMIT, &asked, err);
     if (ret < 0) {
         return ret;
     }
@@ -236,7 +236,7 @@ static int begin(struct q2_copy *copy, struct qcow2_image *image_a, struct qcow2
         longest = size > longest ? size : longest;
     }
     copy->image = image_a;
-    copy->flags = 0;
+    copy->flags = asked.flags;
     copy->threads = asked.threads > 0 ? asked.threads : q2_copy_processors();
     copy->start = asked.offset < longest ? asked.offset : longest;
     copy->length = longest - copy->start;
@@ -271,8 +271,8 @@ static int compare(struct compare *job, struct qcow2_image *image_a, struct qcow
                    struct qcow2_error *err)
 {
     const struct q2_copy *copy = job->copy;
-    int ret =
-        q2_pairs_init(&job->pairs, image_a, image_b, copy->start, copy->start + copy->length, err);
+    int ret = q2_pairs_init(&job->pairs, image_a, image_b, copy->start, copy->start + copy->length,
+                            (copy->flags & QCOW2_COMPARE_NO_LIMIT) == 0, err);
 
     if (ret < 0) {
         return ret;

@@ -12,8 +12,14 @@ enum {
     PIECE_BYTES = 1024 * 1024,
     /* How many runs one claim may look at. Keeps the lock short, and lets progress be told where
      * there is nothing but rows of tables. */
-    MAX_RUNS = 4096
+    MAX_RUNS = 4096,
+    /* How much of a disk may be read for each extent that it may have: 4096 times what is stored, which
+     * data that compresses very well needs. */
+    READ_BYTES_PER_EXTENT = 1024
 };
+
+/* How much may be read besides: seconds of work. */
+#define SPARE_READ_BYTES (UINT64_C(4) << 30)
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -25,8 +31,24 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* A raw disk is read no further than its file is long, and has no tables. */
+static void set_limits(struct q2_pair_side *side, bool limited)
+{
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    side->max_runs = side->max_read_bytes = UINT64_MAX;
+    if (!limited || qcow2_get_info(side->image, 0, &info, NULL) < 0 ||
+        info.format == QCOW2_FORMAT_RAW) {
+        return;
+    }
+    side->max_runs = qcow2_max_extents(side->image);
+    if (side->max_runs < UINT64_MAX / (2 * READ_BYTES_PER_EXTENT)) {
+        side->max_read_bytes = SPARE_READ_BYTES + side->max_runs * READ_BYTES_PER_EXTENT;
+    }
+}
+
 int q2_pairs_init(struct q2_pairs *pairs, struct qcow2_image *image_a, struct qcow2_image *image_b,
-                  uint64_t start, uint64_t end, struct qcow2_error *err)
+                  uint64_t start, uint64_t end, bool limited, struct qcow2_error *err)
 {
     struct qcow2_image *const images[2] = { image_a, image_b };
     const struct q2_pairs fresh = { .end = end, .guest_off = start };
@@ -41,6 +63,7 @@ int q2_pairs_init(struct q2_pairs *pairs, struct qcow2_image *image_a, struct qc
         pairs->side[i].image = images[i];
         pairs->side[i].size = qcow2_size(images[i]);
         pairs->side[i].cursor = start;
+        set_limits(&pairs->side[i], limited);
         q2_host_holes_init(&pairs->side[i].holes);
     }
     return 0;
@@ -65,6 +88,13 @@ static int find_run(struct q2_pairs *pairs, struct q2_pair_side *side, struct qc
     if (side->run > 0) {
         return 0;
     }
+    if (side->runs >= side->max_runs) {
+        return err == NULL ? QCOW2_E_LIMIT
+                           : q2_fault_set(err, QCOW2_E_LIMIT, 0,
+                                          "the disk has more than %llu extents: its tables overlap",
+                                          (unsigned long long)side->max_runs);
+    }
+    side->runs++;
     if (pairs->guest_off >= side->size) {
         side->run = pairs->end - pairs->guest_off;
         side->zero = true;
@@ -198,6 +228,28 @@ static void join(struct q2_pairs *pairs, struct q2_pair_piece *piece, struct nex
     }
 }
 
+/* Counts what has to be read of the piece. 0, or a code with *side_ret set. */
+static int count_reads(struct q2_pairs *pairs, const struct q2_pair_piece *piece, int *side_ret,
+                       struct qcow2_error *err)
+{
+    for (int i = 0; i < 2; i++) {
+        struct q2_pair_side *side = &pairs->side[i];
+
+        if (!piece->read[i]) {
+            continue;
+        }
+        if (piece->length > side->max_read_bytes - side->read_bytes) {
+            *side_ret = i;
+            return q2_fault_set(err, QCOW2_E_LIMIT, 0,
+                                "the disk has more than %llu bytes to read: its tables overlap, or "
+                                "its data is compressed very much",
+                                (unsigned long long)side->max_read_bytes);
+        }
+        side->read_bytes += piece->length;
+    }
+    return 0;
+}
+
 int q2_pairs_claim(struct q2_pairs *pairs, struct q2_pair_piece *piece_ret, int *side_ret,
                    struct qcow2_error *err)
 {
@@ -217,9 +269,13 @@ int q2_pairs_claim(struct q2_pairs *pairs, struct q2_pair_piece *piece_ret, int 
     } else {
         if (next.bytes > 0) {
             join(pairs, piece_ret, &next);
+            r = count_reads(pairs, piece_ret, side_ret, err);
         }
-        pairs->sequence++;
-        r = 1;
+        pairs->closed = r < 0;
+        if (r == 0) {
+            pairs->sequence++;
+            r = 1;
+        }
     }
     pthread_mutex_unlock(&pairs->lock);
     return r;

@@ -14,11 +14,13 @@
 /* One of the two disks. */
 struct q2_pair_side {
     struct qcow2_image *image;
-    uint64_t size;              /* of the disk; what lies past it counts as zeros */
-    uint64_t cursor;            /* where to ask for the next extent */
-    struct qcow2_extent extent; /* the part of the last one not yet looked at */
-    uint64_t run;               /* bytes from here on that are of one kind; 0: not known */
-    bool zero;                  /* the run is zeros, without reading it */
+    uint64_t size;                       /* of the disk; what lies past it counts as zeros */
+    uint64_t cursor;                     /* where to ask for the next extent */
+    struct qcow2_extent extent;          /* the part of the last one not yet looked at */
+    uint64_t run;                        /* bytes from here on that are of one kind; 0: not known */
+    bool zero;                           /* the run is zeros, without reading it */
+    uint64_t runs, max_runs;             /* found so far, and allowed */
+    uint64_t read_bytes, max_read_bytes; /* in pieces handed out so far, and allowed */
     struct q2_host_holes holes;
 };
 
@@ -42,9 +44,10 @@ struct q2_pairs {
     bool closed;
 };
 
-/* The disks from `start` to `end`, which may be past the end of either. 0, or QCOW2_E_NOMEM. */
+/* The disks from `start` to `end`, which may be past the end of either; `limited`: within the limits that
+ * qcow2.h states. 0, or QCOW2_E_NOMEM. */
 int q2_pairs_init(struct q2_pairs *pairs, struct qcow2_image *image_a, struct qcow2_image *image_b,
-                  uint64_t start, uint64_t end, struct qcow2_error *err);
+                  uint64_t start, uint64_t end, bool limited, struct qcow2_error *err);
 void q2_pairs_deinit(struct q2_pairs *pairs);
 
 /* 1 with the next piece; 0 when none are left or the walk was closed; or a code, with the sequence and

@@ -46,6 +46,42 @@ int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
     return 1;
 }
 
+/* What a walk has besides those that its image's entries account for: L1 tables are passed over in steps, and
+ * some file systems count blocks late or compress. */
+#define SPARE_EXTENTS (UINT64_C(1) << 20)
+
+/* An entry of 16 bytes describes up to 32 extents, one of 8 bytes one; the rest is for compression. */
+enum { EXTENTS_PER_BYTE = 4 };
+
+/* UINT64_MAX where there is no bound. */
+static uint64_t add_stored(uint64_t sum, const struct q2_window *file)
+{
+    uint64_t extents;
+
+    return q2_mul_u64(file->stored_bytes, EXTENTS_PER_BYTE, &extents) &&
+                   q2_add_u64(sum, extents, &sum)
+               ? sum
+               : UINT64_MAX;
+}
+
+uint64_t qcow2_max_extents(const struct qcow2_image *image)
+{
+    uint64_t sum = SPARE_EXTENTS;
+
+    if (image == NULL) {
+        return 0;
+    }
+    for (unsigned i = 0; i < image->n_layers; i++) {
+        const struct q2_layer *layer = &image->layers[i];
+
+        sum = add_stored(sum, &layer->file);
+        if (layer->geometry.data_file) {
+            sum = add_stored(sum, &layer->data_file);
+        }
+    }
+    return sum;
+}
+
 int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *extent)
 {
     const struct q2_layer *layer;

@@ -133,6 +133,7 @@ static void look_at_headers(struct subject *subject, struct qcow2_image *image, 
         uint64_t cursor = 0;
 
         add(o, info.virtual_size);
+        add(o, qcow2_max_extents(image) > 0);
         add(o, info.incompatible_features);
         add_text(o, info.source_name);
         add_text(o, info.backing_file);

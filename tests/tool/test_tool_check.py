@@ -4,7 +4,6 @@
 import json
 import os
 import pathlib
-import resource
 import struct
 import subprocess
 
@@ -13,7 +12,7 @@ import pytest
 import toolrun
 from chainrun import encrypted, number_at, overlay, patch
 from conftest import NAMES
-from toolrun import fails_in_one_line, good, run
+from toolrun import cheap, fails_in_one_line, good, run
 from vetting import build
 
 COPIED = 1 << 63
@@ -154,16 +153,6 @@ def test_memory_has_a_limit(images):
 
 # ---- what broken images cost ----
 
-def cheap(*words, seconds=5, memory=64 << 20):
-    """A run in no more than so much processor time and memory, where that can be measured."""
-    def limit():
-        if toolrun.is_measurable():
-            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-
-    return run('check', *words, preexec_fn=limit)
-
-
 def crowd(path, count, step, l1, cluster_bits=12):
     """Snapshots of L1 tables with these entries: all at one place, or each `step` clusters after the one
     before."""
@@ -192,7 +181,7 @@ def test_l1_tables_that_snapshots_share_are_counted_for_each_as_by_qemu_img(tmp_
 def test_findings_of_an_l1_table_that_20000_snapshots_share_cost_little(tmp_path):
     """The text of each of 164 million findings was made, of which a thousand are shown: 31 s for 1.4 MB."""
     path = crowd(tmp_path / 'image.qcow2', 20000, 0, [1 << 60] * 8192)
-    result = cheap('--output=json', path)
+    result = cheap('check', '--output=json', path)
     value = json.loads(result.stdout)
     assert result.returncode == 2 and value['corruptions'] >= 20000 * 8192
     assert len(value['qcow2']['findings']) == 1000
@@ -205,7 +194,7 @@ def test_l2_tables_that_overlap_reach_the_limit_on_entries(tmp_path):
     image = build.Image(cluster_bits=21, size=1 << 30, l1_entries=4096,
                         l1={index: at + 512 * index for index in range(4096)},
                         writes=[(at, struct.pack('>Q', 1 << 40 | 514) * (2 * cluster // 8))])
-    result = cheap('-q', image.write(tmp_path / 'image.qcow2'), seconds=10)
+    result = cheap('check', '-q', image.write(tmp_path / 'image.qcow2'), seconds=10)
     fails_in_one_line(result, 'entries that the check may read', '--no-limit')
 
 
@@ -217,14 +206,14 @@ def test_tables_in_holes_of_the_file_reach_the_limit_on_entries(tmp_path):
     with open(image.write(path), 'rb') as file:
         if os.fstat(file.fileno()).st_blocks > 1 << 16:
             pytest.skip('the file system does not make holes')
-    fails_in_one_line(cheap('-q', path), 'entries that the check may read', '--no-limit')
+    fails_in_one_line(cheap('check', '-q', path), 'entries that the check may read', '--no-limit')
 
 
 def test_file_that_is_mostly_hole_reaches_the_limit_on_memory(tmp_path):
     """8 KiB on disk of a file of 2^42 bytes took 4 GiB: 4 bytes for each cluster."""
     path = build.Image(cluster_bits=12, size=1 << 20).write(tmp_path / 'image.qcow2')
     os.truncate(path, 1 << 42)
-    text = fails_in_one_line(cheap('-q', path), 'bytes of memory that it may use', '--no-limit')
+    text = fails_in_one_line(cheap('check', '-q', path), 'bytes of memory that it may use', '--no-limit')
     assert int(text.split(' bytes of memory')[0].split()[-1]) < 65 << 20
     os.truncate(path, 1 << 35)
     assert run('check', '-q', path).returncode == 0

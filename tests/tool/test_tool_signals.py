@@ -12,6 +12,7 @@ import pytest
 
 import toolrun
 from chainrun import encrypted, number_at, patch
+from vetting import build
 
 # As many as the library takes without being asked.
 SLOW_ITERATIONS = 32 << 20
@@ -107,9 +108,15 @@ def test_digest(endless):
 
 @pytest.mark.parametrize('number', CODES)
 def test_way_back_through_a_disk_without_end(tmp_path, number):
-    """1 PiB on one table; nothing on it refers to the byte, so nothing is found on the way."""
-    image = toolrun.write_endless(tmp_path / 'image.qcow2', 1 << 20, 21)
-    process = start('explain', '--host', '1M', image, stdout=subprocess.PIPE)
+    """5000 snapshots of one L1 table of a MiB, without a limit; nothing refers to the byte, so nothing is found on
+    the way."""
+    at, l2, entries = 1 << 23, 1 << 22, 1 << 17
+    snapshots = [build.Snapshot(id=b'%d' % number, l1=[], l1_entries=entries, l1_offset=at, disk_size=1 << 50)
+                 for number in range(5000)]
+    image = build.Image(cluster_bits=16, size=1 << 20, snapshots=snapshots,
+                        writes=[(l2, bytes(65536)), (at, struct.pack('>Q', l2) * entries)])
+    process = start('explain', '--no-limit', '--host', '1M', image.write(tmp_path / 'image.qcow2'),
+                    stdout=subprocess.PIPE)
     try:
         time.sleep(0.3)
         assert process.poll() is None

@@ -61,6 +61,17 @@ def is_measurable():
     return limited(BASE_MEMORY, '--version')[0] == 0
 
 
+def cheap(*words, seconds=10, memory=64 << 20, **options):
+    """A run in no more than so much processor time and memory, where that can be measured."""
+    def limit():
+        if is_measurable():
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+    is_measurable()
+    return run(*words, preexec_fn=limit, **options)
+
+
 def fails_in_one_line(result, *words, code=1):
     """One line on standard error beginning with the program's name, holding `words`; that code."""
     text = result.stderr.decode()

@@ -418,6 +418,7 @@ static void flags_and_kinds_keep_their_numbers(void **state)
     assert_int_equal(QCOW2_OPEN_VM_STATE, 8);
     assert_int_equal(QCOW2_OPEN_METADATA_CHAIN, 16);
     assert_int_equal(QCOW2_OPEN_SNAPSHOT_INDEX, 32);
+    assert_int_equal(QCOW2_COMPARE_NO_LIMIT, 4);
     assert_int_equal(QCOW2_FORMAT_QCOW2, 0);
     assert_int_equal(QCOW2_FORMAT_RAW, 1);
     assert_int_equal(QCOW2_FORMAT_QCOW1, 2);

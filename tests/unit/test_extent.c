@@ -207,6 +207,22 @@ static void only_stored_data_that_is_there_has_a_descriptor(void **state)
     assert_int_equal(qcow2_extent_fd(pair.a, &other), -1);
 }
 
+/* A bound for walks that follows what is stored: the blocks of a file, which is shorter than it is long if it
+ * has holes, and the length where there is no descriptor. */
+static void the_most_extents_follow_what_is_stored(void **state)
+{
+    struct sample_source source;
+    struct qcow2_image *image = sample_open(&source, &pair.sample, NULL);
+    uint64_t spare = UINT64_C(1) << 20;
+
+    (void)state;
+    assert_int_equal(qcow2_max_extents(NULL), 0);
+    assert_int_equal(qcow2_max_extents(image), spare + 4 * pair.sample.file_bytes);
+    assert_true(qcow2_max_extents(pair.a) >= spare);
+    assert_true(qcow2_max_extents(pair.a) <= spare + 4 * pair.sample.file_bytes);
+    qcow2_close(image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +234,7 @@ int main(void)
         cmocka_unit_test(a_copy_never_goes_to_a_file_of_the_image),
         cmocka_unit_test(files_read_in_different_ways_are_not_the_same),
         cmocka_unit_test(only_stored_data_that_is_there_has_a_descriptor),
+        cmocka_unit_test(the_most_extents_follow_what_is_stored),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
