@@ -585,15 +585,13 @@ struct qcow2_luks_info {
     uint64_t header_length;
     uint32_t master_key_iterations;
     struct qcow2_luks_slot slots[8];
+    /* Of one passphrase in all active slots, in iterations of PBKDF2, counted as for max_key_iterations. */
+    uint64_t passphrase_work;
 };
 #define QCOW2_LUKS_INFO_INIT                                                                       \
     {                                                                                              \
         sizeof(struct qcow2_luks_info), { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, { 0 }, 0, 0, 0, 0,      \
-        {                                                                                          \
-            {                                                                                      \
-                0, 0, 0, 0                                                                         \
-            }                                                                                      \
-        }                                                                                          \
+            { { 0, 0, 0, 0 } }, 0                                                                  \
     }
 
 /* Reads and checks the LUKS header of the file at `depth`; no key is needed. QCOW2_E_NOT_FOUND: it has

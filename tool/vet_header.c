@@ -9,13 +9,6 @@
 
 #include "size.h"
 
-/* What trying one passphrase may take: the default of max_key_iterations in qcow2.h, counted as there. What
- * takes more might not open. */
-#define MAX_KEY_ITERATIONS 167772160U
-
-/* Of the digest that tells a master key, in every LUKS header of version 1. */
-enum { MASTER_DIGEST_BYTES = 20 };
-
 #define KNOWN_COMPATIBLE QCOW2_COMPATIBLE_LAZY_REFCOUNTS
 #define KNOWN_AUTOCLEAR  (QCOW2_AUTOCLEAR_BITMAPS | QCOW2_AUTOCLEAR_DATA_FILE_RAW)
 
@@ -43,58 +36,10 @@ static void references(struct vet *vet)
     }
 }
 
-static uint64_t digest_bytes(const char *hash)
-{
-    static const struct {
-        const char *name;
-        uint64_t bytes;
-    } hashes[] = {
-        { "sha1", 20 },   { "sha224", 28 }, { "sha256", 32 },    { "sha384", 48 },
-        { "sha512", 64 }, { "sm3", 32 },    { "ripemd160", 20 },
-    };
-
-    for (size_t i = 0; i < sizeof hashes / sizeof hashes[0]; i++) {
-        if (strcmp(hash, hashes[i].name) == 0) {
-            return hashes[i].bytes;
-        }
-    }
-    return 16; /* of MD5: none is shorter */
-}
-
-/* Of the key that encrypts the disk: "aes-256" in mode xts has two keys of 256 bits. */
-static uint64_t master_key_bytes(const struct qcow2_luks_info *luks)
-{
-    const char *bits = strchr(luks->cipher, '-');
-    uint64_t bytes = bits != NULL ? strtoul(bits + 1, NULL, 10) / 8 : 32; /* the most */
-
-    return strcmp(luks->cipher_mode, "xts") == 0 ? 2 * bytes : bytes;
-}
-
-/* A passphrase is tried in one active slot after the other. For each, PBKDF2 makes a key as long as the
- * master key, and then the master key's digest: in pieces as long as what the hash gives, with all iterations
- * anew for each piece, and slow hashes count four times. Below 2^64: 2^32 iterations for at most 4 and 2
- * pieces in 8 slots. */
-static uint64_t iterations_for_one_passphrase(const struct qcow2_luks_info *luks)
-{
-    uint64_t digest = digest_bytes(luks->hash), sum = 0;
-    uint64_t key_pieces = (master_key_bytes(luks) + digest - 1) / digest;
-    uint64_t digest_pieces = (MASTER_DIGEST_BYTES + digest - 1) / digest;
-    bool quick = strcmp(luks->hash, "sha1") == 0 || strcmp(luks->hash, "sha256") == 0;
-
-    for (size_t i = 0; i < sizeof luks->slots / sizeof luks->slots[0]; i++) {
-        if (luks->slots[i].active) {
-            sum += luks->slots[i].iterations * key_pieces +
-                   luks->master_key_iterations * digest_pieces;
-        }
-    }
-    return quick ? sum : 4 * sum;
-}
-
 static bool keys(struct vet *vet)
 {
     struct qcow2_luks_info luks = QCOW2_LUKS_INFO_INIT;
     struct qcow2_error err = QCOW2_ERROR_INIT;
-    uint64_t iterations;
 
     if (vet->info.encryption == QCOW2_ENCRYPTION_NONE) {
         return true;
@@ -113,10 +58,10 @@ static bool keys(struct vet *vet)
                  err.code == QCOW2_E_NOT_FOUND ? "has no LUKS header" : err.message);
         return true;
     }
-    iterations = iterations_for_one_passphrase(&luks);
-    if (iterations > MAX_KEY_ITERATIONS) {
+    if (luks.passphrase_work > QCOW2_DEFAULT_MAX_KEY_ITERATIONS) { /* then it might not open */
         vet_find(vet, VET_KEY_COST, luks.header_offset,
-                 "wants %" PRIu64 " iterations for each passphrase that is tried", iterations);
+                 "wants %" PRIu64 " iterations for each passphrase that is tried",
+                 luks.passphrase_work);
     }
     return true;
 }

@@ -284,3 +284,20 @@ int q2_luks_decode(const uint8_t *bytes, size_t n, struct q2_luks_header *header
     }
     return check_overlaps(header_ret, err);
 }
+
+/* Below 2^37: fewer than 2^32 iterations, at most four digests and a factor of four. No sum of these for
+ * the slots of a chain wraps. */
+static uint64_t work_of(enum q2_hash hash, size_t key_bytes, uint32_t iterations)
+{
+    const size_t digest_bytes = q2_hash_digest_bytes(hash);
+    const uint64_t digests = (key_bytes + digest_bytes - 1) / digest_bytes;
+
+    return iterations * digests * (hash == Q2_HASH_SHA1 || hash == Q2_HASH_SHA256 ? 1 : 4);
+}
+
+uint64_t q2_luks_slot_work(const struct q2_luks_header *header, const struct q2_luks_slot *slot)
+{
+    return work_of(header->hash, header->key_bytes, slot->iterations) +
+           work_of(header->hash, header->key_bytes, Q2_LUKS_MERGE_WORK) +
+           work_of(header->hash, Q2_LUKS_DIGEST_BYTES, header->digest_iterations);
+}

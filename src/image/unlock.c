@@ -69,6 +69,9 @@ static void describe(const struct q2_layer *layer, const struct q2_luks_header *
             .stripes = header->slots[i].stripes,
             .key_offset = header->slots[i].material_off,
         };
+        if (header->slots[i].active) {
+            info->passphrase_work += q2_luks_slot_work(header, &header->slots[i]);
+        }
     }
 }
 

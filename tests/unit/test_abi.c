@@ -228,7 +228,8 @@ static void luks_info_keeps_its_layout(void **state)
         AT(qcow2_luks_info, header_length, 144),
         AT(qcow2_luks_info, master_key_iterations, 152),
         AT(qcow2_luks_info, slots, 160),
-        SIZE(qcow2_luks_info, 352),
+        AT(qcow2_luks_info, passphrase_work, 352),
+        SIZE(qcow2_luks_info, 360),
     };
 
     (void)state;
