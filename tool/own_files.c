@@ -153,6 +153,28 @@ static bool find(struct own_files *own, const struct common_options *common, boo
     return open_chain(own, common) && data_files_are_known(own);
 }
 
+/* What the output occupies, and whether the image file occupies some of it too: a loop device shows the bytes of a
+ * file, a partition those of a disk. */
+static void find_storage(struct own_files *own, const struct target *target)
+{
+    const struct image_directory *image = image_directory_of(own->image_path);
+    struct block_stack occupied;
+    struct stat info;
+    bool known = target != NULL ? target->where.exists : fstat(STDOUT_FILENO, &info) == 0;
+
+    if (target != NULL && known) {
+        info = target->where.found;
+    }
+    if (!known || image == NULL || image->fd < 0) {
+        return;
+    }
+    block_stack_find(&own->output, &info);
+    if (own->output.count > 0 && fstatat(image->fd, image->name, &info, 0) == 0) {
+        block_stack_find(&occupied, &info);
+        own->shared = block_stack_overlap(&own->output, &occupied);
+    }
+}
+
 struct qcow2_image *own_files_open(struct own_files *own, const char *path,
                                    const struct common_options *common, uint32_t flags,
                                    const struct target *target)
@@ -167,6 +189,7 @@ struct qcow2_image *own_files_open(struct own_files *own, const char *path,
 
     *own = (struct own_files){ .image_path = path, .keys = common->keys, .why = QCOW2_ERROR_INIT };
     layer_files_init(&own->layers);
+    find_storage(own, target);
     image = confine(&needs) ? open_image_files(path, common, flags, &own->layers) : NULL;
     if (image == NULL) {
         return NULL;
@@ -195,6 +218,28 @@ static bool is_key_file(const struct own_files *own, const struct stat *file)
     return false;
 }
 
+static bool is_any(const struct own_files *own, const struct stat *file)
+{
+    return is_among(own->image, own->image_path, file) ||
+           (own->chain != NULL && is_among(own->chain, own->image_path, file));
+}
+
+/* Is a file of the chain what the output, a device, shows the bytes of? */
+static bool shows_any(const struct own_files *own)
+{
+    for (unsigned i = 1; i < own->output.count; i++) {
+        const struct storage *below = &own->output.storage[i];
+        const struct stat file = { .st_mode = S_IFREG,
+                                   .st_dev = below->device,
+                                   .st_ino = below->inode };
+
+        if (below->is_file && is_any(own, &file)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool own_files_spare(const struct own_files *own, const char *output, int fd,
                      const struct stat *file)
 {
@@ -202,9 +247,8 @@ bool own_files_spare(const struct own_files *own, const char *output, int fd,
     if (!S_ISREG(file->st_mode) && !S_ISBLK(file->st_mode)) {
         return true;
     }
-    if (qcow2_has_file(own->image, fd) || qcow2_has_file(own->chain, fd) ||
-        is_among(own->image, own->image_path, file) ||
-        (own->chain != NULL && is_among(own->chain, own->image_path, file))) {
+    if (own->shared || qcow2_has_file(own->image, fd) || qcow2_has_file(own->chain, fd) ||
+        is_any(own, file) || shows_any(own)) {
         report(output, "is a file of the image itself, which is never overwritten");
         return false;
     }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "args.h"
+#include "block_stack.h"
 #include "grants.h"
 #include "target.h"
 
@@ -18,8 +19,10 @@ struct own_files {
     struct layer_files layers; /* of the layers that are read */
     /* The headers of the whole chain, where the image is not read through it; NULL otherwise. */
     struct qcow2_image *chain;
-    bool complete;          /* all files of the chain are known */
-    struct qcow2_error why; /* not, if they are not */
+    struct block_stack output; /* what the output occupies */
+    bool shared;               /* some of it is the image file's */
+    bool complete;             /* all files of the chain are known */
+    struct qcow2_error why;    /* not, if they are not */
 };
 
 /* Opens an image whose disk goes to `target` (NULL: to standard output) like open_image, after confining

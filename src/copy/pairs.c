@@ -42,7 +42,7 @@ static void set_limits(struct q2_pair_side *side, bool limited)
         return;
     }
     side->max_runs = qcow2_max_extents(side->image);
-    if (side->max_runs < UINT64_MAX / (2 * READ_BYTES_PER_EXTENT)) {
+    if (side->max_runs < UINT64_MAX / 2 / READ_BYTES_PER_EXTENT) {
         side->max_read_bytes = SPARE_READ_BYTES + side->max_runs * READ_BYTES_PER_EXTENT;
     }
 }

@@ -2,7 +2,9 @@
 """Where conversions go wrong: the target is full, closed, gone, forbidden, in use, or the image itself.
 What is told, which code, and that nothing unfinished is ever taken for the disk."""
 
+import hashlib
 import os
+import pathlib
 import re
 import resource
 import shutil
@@ -700,3 +702,77 @@ def test_reader_of_a_pipe_gets_its_end_when_the_image_is_bad(tmp_path):
     # And nobody is waited for where there is no image.
     fails_in_one_line(run('convert', tmp_path / 'missing', tmp_path / 'fifo'), 'missing: ',
                       'No such file')
+
+
+@pytest.fixture
+def loop_device():
+    """Makes loop devices over files, and takes them away."""
+    made = []
+
+    def make(path, *options):
+        result = subprocess.run(['losetup', '--find', '--show', *options, path], capture_output=True,
+                                text=True)
+        if result.returncode != 0:
+            pytest.skip('loop devices are not to be had: ' + result.stderr.strip())
+        made.append(result.stdout.strip())
+        return made[-1]
+
+    if shutil.which('losetup') is None:
+        pytest.skip('losetup is not installed')
+    yield make
+    for device in made:
+        subprocess.run(['losetup', '--detach', device], check=False)
+
+
+def digest_of(path):
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).digest()
+
+
+def raw_parent(size=4 << 20):
+    with open('base.raw', 'wb') as base:
+        base.write(os.urandom(size))
+    toolrun.qemu_img('create', '-q', '-f', 'qcow2', '-b', 'base.raw', '-F', 'raw', 'top.qcow2')
+    subprocess.run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 7 0 1M', 'top.qcow2'], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize('options', [[], ['--no-backing']])
+def test_loop_device_over_a_file_of_the_chain_is_never_overwritten(tmp_path, monkeypatch, loop_device, options):
+    """Seen: the device is another file than the one whose bytes it shows."""
+    monkeypatch.chdir(tmp_path)
+    raw_parent()
+    before = {name: digest_of(name) for name in ('base.raw', 'top.qcow2')}
+    for name in before:
+        device = loop_device(name)
+        fails_in_one_line(run('convert', *options, 'top.qcow2', device), device, 'file of the image itself')
+        with open(device, 'r+b') as opened:
+            fails_in_one_line(run('convert', *options, 'top.qcow2', '-', stdout=opened),
+                              'file of the image itself')
+        with open(device, 'r+b') as opened:
+            fails_in_one_line(run('cat', *options, 'top.qcow2', stdout=opened), 'file of the image itself')
+    assert {name: digest_of(name) for name in before} == before
+
+
+def test_file_below_the_loop_device_that_has_the_image_is_never_overwritten(tmp_path, monkeypatch, loop_device):
+    monkeypatch.chdir(tmp_path)
+    with open('disk', 'wb') as disk:
+        disk.truncate(8 << 20)
+    toolrun.qemu_img('create', '-q', '-f', 'qcow2', 'small.qcow2', '1M')
+    subprocess.run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 7 0 1M', 'small.qcow2'], check=True,
+                   stdout=subprocess.DEVNULL)
+    with open('disk', 'r+b') as disk, open('small.qcow2', 'rb') as image:
+        disk.seek(1 << 20)
+        shutil.copyfileobj(image, disk)
+    before = digest_of('disk')
+    image = loop_device('disk', '--offset', str(1 << 20))
+    fails_in_one_line(run('convert', image, 'disk'), 'file of the image itself')
+    whole = loop_device('disk')
+    fails_in_one_line(run('convert', image, whole), 'file of the image itself')
+    assert digest_of('disk') == before
+    # Another part of the same file is not the image's.
+    beside = loop_device('disk', '--offset', str(6 << 20), '--sizelimit', str(1 << 20))
+    image = loop_device('disk', '--offset', str(1 << 20), '--sizelimit', str(4 << 20))
+    good('convert', image, beside)
+    with open('disk', 'rb') as disk:
+        disk.seek(6 << 20)
+        assert disk.read(1 << 20) == b'\7' * (1 << 20)
