@@ -44,6 +44,7 @@ static void allow_image(const char *path, bool references)
         sandbox_allow_reading_fd(image->fd);
     }
     allow_file(image);
+    image_directory_rest(path);
 }
 
 static void allow_keys(const struct keys *keys)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -32,12 +33,14 @@ static bool raise_limit(void)
     return setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-static bool is_same(int a, int b)
+static struct image_directory *find(const char *path)
 {
-    struct stat first, second;
-
-    return a >= 0 && b >= 0 && fstat(a, &first) == 0 && fstat(b, &second) == 0 &&
-           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+    for (size_t i = 0; i < image_count; i++) {
+        if (strcmp(images[i]->path, path) == 0) {
+            return images[i];
+        }
+    }
+    return NULL;
 }
 
 /* Images in one directory share a descriptor, as far as they stand side by side. */
@@ -45,9 +48,35 @@ static void share_with_last(struct image_directory *image)
 {
     const struct image_directory *last = image_count > 0 ? images[image_count - 1] : NULL;
 
-    if (last != NULL && is_same(last->fd, image->fd)) {
+    if (last != NULL && last != image && last->fd >= 0 && image->fd >= 0 &&
+        last->device == image->device && last->inode == image->inode) {
         close(image->fd);
         image->fd = last->fd;
+    }
+}
+
+static void fail(struct image_directory *image, int failed, const char *message)
+{
+    close(image->fd);
+    image->fd = -1;
+    image->err.code = QCOW2_E_IO;
+    image->err.sys_errno = failed;
+    snprintf(image->err.message, sizeof image->err.message, "%s", message);
+}
+
+/* A directory that was open before must be the one that it was then. */
+static void identify(struct image_directory *image)
+{
+    struct stat info;
+
+    if (fstat(image->fd, &info) != 0) {
+        fail(image, errno, "cannot examine the directory of the file");
+    } else if (image->is_known && (info.st_dev != image->device || info.st_ino != image->inode)) {
+        fail(image, ESTALE, "the directory of the file has been replaced");
+    } else {
+        image->is_known = true;
+        image->device = info.st_dev;
+        image->inode = info.st_ino;
     }
 }
 
@@ -58,40 +87,63 @@ static void open_directory(struct image_directory *image)
     if (r == QCOW2_E_IO && image->err.sys_errno == EMFILE && raise_limit()) {
         r = qcow2_open_directory_of(image->path, &image->fd, &image->name, &image->err);
     }
-    image->is_own = r == 1;
+    if (r >= 0) {
+        image->is_own = image->is_known ? image->is_own : r == 1;
+        identify(image);
+    }
+}
+
+static struct image_directory *make(const char *path)
+{
+    static const struct image_directory empty = { .fd = -1, .err = QCOW2_ERROR_INIT };
+    struct image_directory **grown = realloc(images, (image_count + 1) * sizeof(*images));
+    struct image_directory *image = malloc(sizeof *image);
+    const char *slash = strrchr(path, '/');
+
+    if (grown != NULL) {
+        images = grown;
+    }
+    if (image != NULL) {
+        *image = empty;
+        image->path = path;
+        image->prefix = strndup(path, slash != NULL ? (size_t)(slash - path) + 1 : 0);
+    }
+    if (grown == NULL || image == NULL || image->prefix == NULL) {
+        free(image);
+        return NULL;
+    }
+    return image;
 }
 
 const struct image_directory *image_directory_of(const char *path)
 {
-    static const struct image_directory empty = { .fd = -1, .err = QCOW2_ERROR_INIT };
-    struct image_directory *image, **grown;
-    const char *slash = strrchr(path, '/');
+    struct image_directory *image = find(path);
 
-    for (size_t i = 0; i < image_count; i++) {
-        if (strcmp(images[i]->path, path) == 0) {
-            return images[i];
+    if (image == NULL) {
+        image = make(path);
+        if (image == NULL) {
+            return NULL;
         }
+        open_directory(image);
+        share_with_last(image);
+        images[image_count++] = image;
+    } else if (image->fd < 0 && image->is_known) {
+        open_directory(image);
     }
-    grown = realloc(images, (image_count + 1) * sizeof(*images));
-    image = malloc(sizeof *image);
-    if (grown != NULL) {
-        images = grown;
-    }
-    if (grown == NULL || image == NULL) {
-        free(image);
-        return NULL;
-    }
-    *image = empty;
-    image->path = path;
-    image->prefix = strndup(path, slash != NULL ? (size_t)(slash - path) + 1 : 0);
-    if (image->prefix == NULL) {
-        free(image);
-        return NULL;
-    }
-    open_directory(image);
-    share_with_last(image);
-    images[image_count++] = image;
     return image;
+}
+
+void image_directory_rest(const char *path)
+{
+    struct image_directory *image = find(path);
+    struct rlimit limit;
+
+    /* One that is shared has the number of an earlier one, which was low enough. */
+    if (image != NULL && image->fd >= 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY && (rlim_t)image->fd >= limit.rlim_cur / 2) {
+        close(image->fd);
+        image->fd = -1;
+    }
 }
 
 int allowed_directory(const char *path)

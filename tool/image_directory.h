@@ -7,6 +7,7 @@
 
 #include <qcow2.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct image_directory {
     const char *path; /* of the image, as the user wrote it */
@@ -14,12 +15,19 @@ struct image_directory {
     const char *name; /* of the image in its directory */
     int fd;           /* -1: `err` */
     bool is_own;      /* files beneath it may be granted to the image (qcow2_open_directory_of) */
+    bool is_known;    /* it has been open before, and then was: */
+    dev_t device;
+    ino_t inode;
     struct qcow2_error err;
 };
 
-/* The directory of the image at `path`, opened at the first call for this path and kept to the end of the program.
- * NULL: out of memory. */
+/* The directory of the image at `path`, opened at the first call for this path and kept to the end of the program or
+ * until image_directory_rest. NULL: out of memory. */
 const struct image_directory *image_directory_of(const char *path);
+
+/* Closes the directory if so many are open that there may be too few descriptors for the images. The next
+ * image_directory_of opens it again, and only if it is still the same. */
+void image_directory_rest(const char *path);
 
 /* The directory at `path`, likewise; -1: it cannot be opened. */
 int allowed_directory(const char *path);

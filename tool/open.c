@@ -115,6 +115,7 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
         report_failure(path, &err, &grants, common);
     }
     grants_end(&grants);
+    image_directory_rest(path);
     if (!confine_opened()) {
         qcow2_close(image);
         return NULL;

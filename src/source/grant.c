@@ -135,22 +135,24 @@ static int open_allowed(const struct qcow2_grant_directories *allowed,
 {
     struct start start = start_of(allowed, reference);
     struct q2_path_end end;
-    int r;
+    int beneath, r;
 
     if (start.path == NULL) {
         return -ENOMEM;
     }
     r = q2_path_walk(start.directory, start.path, &end);
     free(start.path);
-    /* What is found, or missing, elsewhere is not reported: it is no business of an image's. */
-    if (end.directory < 0 || !q2_path_is_beneath(end.directory, allowed->fds, allowed->count)) {
-        r = -EXDEV;
+    if (end.directory < 0) {
+        return r;
+    }
+    beneath = q2_path_is_beneath(end.directory, allowed->fds, allowed->count);
+    if (beneath <= 0) {
+        /* What is found, or missing, elsewhere is not reported: it is no business of an image's. */
+        r = beneath < 0 ? beneath : -EXDEV;
     } else if (r == 0) {
         r = q2_open_file(end.directory, end.name, Q2_OPEN_NOFOLLOW | Q2_OPEN_NO_DEVICES);
     }
-    if (end.directory >= 0) {
-        (void)close(end.directory);
-    }
+    (void)close(end.directory);
     return r;
 }
 

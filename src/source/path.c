@@ -168,41 +168,41 @@ bool q2_path_same(int a, int b)
     return fstat(a, &first) == 0 && fstat(b, &second) == 0 && same(&first, &second);
 }
 
-static bool is_one_of(const struct stat *st, const int *tops, size_t count)
+static int is_one_of(const struct stat *st, const int *tops, size_t count)
 {
     struct stat top;
 
     for (size_t i = 0; i < count; i++) {
         if (tops[i] >= 0 && fstat(tops[i], &top) == 0 && same(st, &top)) {
-            return true;
+            return 1;
         }
     }
-    return false;
+    return 0;
 }
 
-bool q2_path_is_beneath(int directory, const int *tops, size_t count)
+int q2_path_is_beneath(int directory, const int *tops, size_t count)
 {
     int at = open_directory(directory, ".", 0);
-    struct stat here, above;
-    bool beneath = false;
 
-    /* The root is its own parent. */
-    for (int depth = 0; at >= 0 && depth < MAX_DEPTH && fstat(at, &here) == 0; depth++) {
-        int parent;
+    for (int depth = 0; at >= 0 && depth < MAX_DEPTH; depth++) {
+        struct stat here, above;
+        int parent, r = fstat(at, &here) != 0 ? -errno : is_one_of(&here, tops, count);
 
-        beneath = is_one_of(&here, tops, count);
-        parent = beneath ? -1 : open_directory(at, "..", 0);
-        if (parent >= 0 && (fstat(parent, &above) != 0 || same(&here, &above))) {
-            (void)close(parent);
-            parent = -1;
-        }
+        parent = r == 0 ? open_directory(at, "..", 0) : -1;
         (void)close(at);
+        if (r != 0 || parent < 0) {
+            return r != 0 ? r : parent;
+        }
+        if (fstat(parent, &above) != 0 || same(&here, &above)) {
+            (void)close(parent);
+            return 0; /* the root is its own parent */
+        }
         at = parent;
     }
     if (at >= 0) {
         (void)close(at);
     }
-    return beneath;
+    return at < 0 ? at : -ENAMETOOLONG;
 }
 
 size_t q2_path_directory_bytes(const char *path)

@@ -29,9 +29,10 @@ struct q2_path_end {
  * `directory` is the one in which the walk ended, or -1, and `name` is empty. */
 int q2_path_walk(int start, const char *path, struct q2_path_end *end_ret);
 
-/* Does `directory` lie beneath one of the directories in `tops`, or is it one of them? Found by going up from
- * it, so that the names it has do not matter. A negative descriptor in `tops` is passed over. */
-bool q2_path_is_beneath(int directory, const int *tops, size_t count);
+/* Does `directory` lie beneath one of the directories in `tops`, or is it one of them? 1, 0, or a negative errno if
+ * that cannot be found out. It is found by going up from the directory, so that the names it has do not matter. A
+ * negative descriptor in `tops` is passed over. */
+int q2_path_is_beneath(int directory, const int *tops, size_t count);
 
 /* Do both descriptors stand for the same file? False also if one of them cannot be examined. */
 bool q2_path_same(int a, int b);

@@ -2,6 +2,7 @@
 """Files that an image refers to: which are opened, and what is said of those that are not."""
 
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -257,3 +258,26 @@ def test_link_to_a_file_in_another_allowed_directory_is_followed(tree):
     refer('link.raw')
     refused('lies outside', '--allow DIR')
     assert first_byte('--allow', 'bases') == b'b'
+
+
+def test_images_in_more_directories_than_can_be_open(tree):
+    """Seen: the directories of all images were open at once, and not one digest was made."""
+    names = [f'place{i}/disk.raw' for i in range(100)]
+    for name in names:
+        os.mkdir(os.path.dirname(name))
+        (tree / name).write_bytes(b'd' * 512)
+    result = run('digest', '-f', 'raw', *names, preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_NOFILE, (64, 64)))
+    assert result.returncode == 0 and len(result.stdout.splitlines()) == 100, result.stderr
+
+
+def test_too_few_descriptors_are_not_told_as_a_place_outside(tree):
+    refer('base.raw')
+    texts = set()
+    for limit in range(3, 40):
+        result = run('cat', '-l', '1', 'images/disk.qcow2', preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE, (limit, limit)))
+        texts.add(result.stderr)
+        assert 'lies outside' not in str(result.stderr), limit
+        assert result.returncode == 0 or not result.stdout
+    assert any('Too many open files' in str(text) for text in texts)

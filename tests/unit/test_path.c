@@ -112,7 +112,7 @@ static int open_beneath(int top, const char *path)
     struct q2_path_end end;
     int r = q2_path_walk(top, path, &end);
 
-    if (end.directory < 0 || !q2_path_is_beneath(end.directory, &top, 1)) {
+    if (end.directory < 0 || q2_path_is_beneath(end.directory, &top, 1) <= 0) {
         r = -EXDEV;
     } else if (r == 0) {
         r = q2_open_file(end.directory, end.name, Q2_OPEN_NOFOLLOW | Q2_OPEN_NO_DEVICES);
