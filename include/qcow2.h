@@ -728,11 +728,11 @@ enum qcow2_anomaly {
     QCOW2_ANOMALY_RESERVED = 5,  /* an entry has bits set that have no meaning */
     QCOW2_ANOMALY_SNAPSHOT_TABLE = 6, /* the snapshot table is broken */
     QCOW2_ANOMALY_BITMAPS = 7,        /* the bitmaps are broken */
-    QCOW2_ANOMALY_STRAY =
-        8, /* a table has bytes without a meaning where QEMU writes zeros, or nothing */
-    QCOW2_ANOMALY_SLACK =
-        9 /* ... where QEMU leaves what the cluster held before: after the end of a table,
-                              * and for what lies after the end of the disk or of the file */
+    /* A table has bytes without a meaning where QEMU writes zeros, or nothing. */
+    QCOW2_ANOMALY_STRAY = 8,
+    /* The same where QEMU leaves what the cluster held before: after the end of a table, and in entries for
+     * what lies past the end of the disk or of the file. */
+    QCOW2_ANOMALY_SLACK = 9
 };
 
 /* How often an anomaly was seen, and the first of them. */
