@@ -175,7 +175,7 @@ static void ask(const struct subject *subject, struct fuzz_walk *walk, bool comp
 
 static void check_and_survey(const struct subject *subject, struct fuzz_walk *walk)
 {
-    fuzz_walk_check(walk);
+    fuzz_walk_check(walk, subject->seed);
     if (walk->world->failed) {
         /* It has had its share of reads: a failure that says nothing of the survey. */
         fuzz_walk_fold_number(walk, 1);
@@ -184,7 +184,8 @@ static void check_and_survey(const struct subject *subject, struct fuzz_walk *wa
     /* A snapshot is another disk than the one that is surveyed, and tables behind the end of the file are not
      * surveyed. */
     fuzz_walk_survey(walk, subject->options->snapshot == NULL &&
-                               (subject->options->flags & QCOW2_OPEN_ZEROS_PAST_END) == 0);
+                               (subject->options->flags &
+                                (QCOW2_OPEN_SNAPSHOT_INDEX | QCOW2_OPEN_ZEROS_PAST_END)) == 0);
 }
 
 /* Check and survey by themselves, and whether they find the same again: they keep nothing between two calls. */

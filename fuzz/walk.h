@@ -40,7 +40,7 @@ void fuzz_walk_info(struct fuzz_walk *walk);
 
 /* lists.c: snapshots; bitmaps with their ranges; the check. */
 void fuzz_walk_lists(struct fuzz_walk *walk);
-void fuzz_walk_check(struct fuzz_walk *walk);
+void fuzz_walk_check(struct fuzz_walk *walk, uint32_t seed);
 
 /* survey.c; comparable: its sums bound what the walk has seen. */
 void fuzz_walk_survey(struct fuzz_walk *walk, bool comparable);

@@ -170,14 +170,16 @@ int q2_survey_snapshots(struct q2_survey *survey)
             return r;
         }
     }
-    if (r < 0) {
-        r = q2_survey_broken_list(survey, r, QCOW2_ANOMALY_SNAPSHOT_TABLE, at.host_off, what_table);
+    /* A failure ends it here: a claim that fails too would write its own error over this one. */
+    if (r < 0 && (r = q2_survey_broken_list(survey, r, QCOW2_ANOMALY_SNAPSHOT_TABLE, at.host_off,
+                                            what_table)) < 0) {
+        return r;
     }
     if (q2_survey_claim_table(survey, h->snapshots_off, at.end - h->snapshots_off, what_table) ==
         Q2_CLAIMED) {
         q2_survey_rest(survey, at.end, "bytes after the snapshot table");
     }
-    return r;
+    return 0;
 }
 
 static void add_table(struct q2_survey *survey, uint64_t l1_entry, uint64_t entry_off, bool active)

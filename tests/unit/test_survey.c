@@ -465,6 +465,44 @@ static void a_read_that_fails_among_snapshots_is_told(void **state)
     shrink_sample(&before);
 }
 
+/* The part of a snapshot table before an entry that could not be read was still claimed, and the claim, for
+ * want of memory, wrote its error over that of the read. The table is in a part of the file of its own, so claiming it takes memory. */
+static void the_first_of_two_failures_is_told(void **state)
+{
+    enum { FAR_CLUSTER = 64, FAR_FILE = (FAR_CLUSTER + 1) * CLUSTER, MAX_MEMORY = 2048, READS = 8 };
+    unsigned char *file = calloc(1, FAR_FILE);
+    struct qcow2_options options = QCOW2_OPTIONS_INIT;
+    struct sample_source source;
+    struct qcow2_image *image;
+    bool read_failed = false, memory_failed = false;
+
+    (void)state;
+    assert_non_null(file);
+    memcpy(file, sample.file, sample.file_bytes);
+    sample_store(file + 60, 2, 4); /* all zeros, and without extra data */
+    sample_store(file + 64, FAR_CLUSTER * CLUSTER, 8);
+    sample_source_init(&source, file, FAR_FILE);
+    options.flags = QCOW2_OPEN_METADATA_ONLY;
+    assert_int_equal(qcow2_open_source(&source.source, &options, &image, NULL), 0);
+    for (unsigned memory = 8; memory <= MAX_MEMORY; memory += 8) {
+        for (unsigned n = 1; n <= READS; n++) {
+            struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+            struct qcow2_error err = QCOW2_ERROR_INIT;
+            int r;
+
+            source.fail_from = source.reads + n;
+            source.fail_count = 1;
+            r = qcow2_survey(image, memory, &result, &err);
+            assert_int_equal(err.code, r);
+            read_failed |= r == QCOW2_E_IO;
+            memory_failed |= r == QCOW2_E_LIMIT;
+        }
+    }
+    assert_true(read_failed && memory_failed);
+    qcow2_close(image);
+    free(file);
+}
+
 static void what_has_no_such_tables_is_unsupported(void **state)
 {
     struct qcow2_options options = QCOW2_OPTIONS_INIT;
@@ -521,6 +559,7 @@ int main(void)
         cmocka_unit_test(memory_has_a_limit),
         cmocka_unit_test(a_read_that_fails_is_told_and_leaves_the_image_usable),
         cmocka_unit_test(a_read_that_fails_among_snapshots_is_told),
+        cmocka_unit_test(the_first_of_two_failures_is_told),
         cmocka_unit_test(what_has_no_such_tables_is_unsupported),
         cmocka_unit_test(a_shorter_result_is_filled_as_far_as_it_goes),
     };
