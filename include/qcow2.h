@@ -434,6 +434,11 @@ int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
  * number a walk may be given up. */
 uint64_t qcow2_max_extents(const struct qcow2_image *image);
 
+/* The same for the table entries that a walk examines, which qcow2_get_stats counts (l2_cache_hits and
+ * l2_cache_misses): 2^28, and 4 for each extent that qcow2_max_extents allows and each file of the chain. One extent
+ * can run over the entries of a whole table. */
+uint64_t qcow2_max_lookups(const struct qcow2_image *image);
+
 /* For a DATA extent: a descriptor on which pread(2) at extent->host_offset gives the extent's bytes
  * exactly, or -1 when there is none (another kind of extent, a source without descriptors, bytes
  * past the end of the file). It stays the image's own, valid until qcow2_close; never close it or
@@ -441,8 +446,8 @@ uint64_t qcow2_max_extents(const struct qcow2_image *image);
 int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *extent);
 
 /* 1 if what `fd` leads to is a file or device that the image is read from: its own, a backing file's or a
- * data file's, whatever the names by which they were opened. 0: it is not, as far as the sources have
- * descriptors to tell by. Any thread. */
+ * data file's, whatever the names by which they were opened. A loop device over such a file is another. 0: it is
+ * not, as far as the sources have descriptors to tell by. Any thread. */
 int qcow2_has_file(const struct qcow2_image *image, int fd);
 
 /* 1 if the extents, each one of its image and both at the same place of their disks, are stored in the
@@ -683,12 +688,15 @@ typedef int qcow2_check_callback(void *ctx, int kind, uint64_t host_offset, cons
 /* Bounds of a check. All zero but `size` is the default; NULL means the same. An image may name one part of
  * its file again and again, and a file may be long and mostly hole: the defaults follow what is stored,
  * that is, the blocks that the file takes on its file system, or its length where the source has no
- * descriptor. An image in which no two tables overlap stays within them. */
+ * descriptor. An image in which no two tables overlap stays within them, unless the file has more than
+ * 2^28 clusters, or more than 2^24 of which less than 4 bytes each are stored: a check takes 4 bytes for
+ * each. */
 struct qcow2_check_options {
     size_t size;
     /* Memory. 0: 64 MiB and a byte for each byte stored, but no more than 1 GiB. */
     uint64_t max_memory_bytes;
-    /* Work, in table entries of 8 bytes. 0: 2^25 and one for each byte stored, but no more than 2^34.
+    /* Work, in table entries of 8 bytes. 0: 2^28 and one for each byte stored, but no more than 2^34.
+     * Entries in holes of the file count too.
      * UINT64_MAX: no bound. */
     uint64_t max_entries;
     /* So many findings have a sentence; those after them are counted, and the callback is called for them
@@ -920,7 +928,8 @@ struct qcow2_compare_result {
  * Work: of each disk, unless its image is raw, at most qcow2_max_extents extents, the parts of an extent that
  * the holes of a file make counted each, and 4 GiB to read and 1 KiB for each of that number. Beyond either
  * QCOW2_E_LIMIT, unless the flags lift it. Images in which neither tables nor data overlap stay within
- * both, unless they are compressed to less than a 4096th of their data. */
+ * both, unless they are compressed to less than a 4096th of their data. For encrypted disks, whose holes have to be
+ * read, the length of the file is added. */
 int qcow2_compare(struct qcow2_image *image_a, struct qcow2_image *image_b,
                   const struct qcow2_copy_options *options, struct qcow2_compare_result *result_ret,
                   struct qcow2_error *err);

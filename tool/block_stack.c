@@ -120,9 +120,6 @@ static bool loop_backing(dev_t device, struct storage *below)
  * `offset`. */
 static void move_below(struct storage *part, uint64_t offset, uint64_t bytes)
 {
-    if (part->partly) {
-        return;
-    }
     if (bytes > 0 && part->end > bytes) {
         part->end = bytes;
     }
@@ -198,7 +195,7 @@ static void walk(struct block_stack *stack, const struct level *level)
         move_below(&part, offset, bytes * 512);
         if (!loop_backing(level->device, &part)) {
             stack->complete = false;
-        } else if (part.is_file) {
+        } else if (part.is_file) { /* the file system that it is in is left alone */
             (void)add(stack, &part);
         } else {
             walk_below(stack, level, part.device, &part);
@@ -206,6 +203,17 @@ static void walk(struct block_stack *stack, const struct level *level)
         return;
     }
     walk_slaves(stack, level);
+}
+
+/* The device that has the file system, of which a file is an unknown part. Those without one have major number 0. */
+static void walk_file_system(struct block_stack *stack, dev_t device)
+{
+    const struct level level = { .device = device,
+                                 .part = { .device = device, .end = UINT64_MAX, .partly = true } };
+
+    if (major(device) != 0) {
+        walk(stack, &level);
+    }
 }
 #endif
 
@@ -219,6 +227,9 @@ void block_stack_find(struct block_stack *stack, const struct stat *file)
         whole.device = file->st_dev;
         whole.inode = file->st_ino;
         (void)add(stack, &whole);
+#ifdef __linux__
+        walk_file_system(stack, file->st_dev);
+#endif
     } else if (S_ISBLK(file->st_mode)) {
         whole.device = file->st_rdev;
 #ifdef __linux__

@@ -11,6 +11,7 @@
 
 #include "image_directory.h"
 #include "prompt.h"
+#include "report.h"
 #include "sandbox.h"
 
 static bool confined;
@@ -45,6 +46,21 @@ static void allow_image(const char *path, bool references)
     }
     allow_file(image);
     image_directory_rest(path);
+}
+
+/* False after a report: the user is not left to wonder why a file beneath is refused. */
+static bool allow_directories(const struct common_options *common)
+{
+    for (unsigned i = 0; i < common->allow_count; i++) {
+        int fd = allowed_directory(common->allow[i]);
+
+        if (fd < 0) {
+            report_errno(common->allow[i], -fd, "cannot open the directory given with --allow");
+            return false;
+        }
+        sandbox_allow_reading_fd(fd);
+    }
+    return true;
 }
 
 static void allow_keys(const struct keys *keys)
@@ -91,8 +107,8 @@ bool confine(const struct confinement *needs)
     for (int i = 0; i < needs->image_count; i++) {
         allow_image(needs->images[i], !needs->no_references);
     }
-    for (unsigned i = 0; !needs->no_references && i < needs->common->allow_count; i++) {
-        sandbox_allow_reading_fd(allowed_directory(needs->common->allow[i]));
+    if (!needs->no_references && !allow_directories(needs->common)) {
+        return false;
     }
     allow_keys(needs->common->keys);
     if (needs->second_keys != NULL) {

@@ -5,6 +5,7 @@
 #include "grants.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -83,8 +84,19 @@ int grants_decide(void *ctx, const struct qcow2_reference *reference,
                   struct qcow2_source *source_ret, int *format_ret, struct qcow2_error *err)
 {
     struct grants *grants = ctx;
+    const char *stream;
     int r = qcow2_grant_beneath(&grants->directories, reference, source_ret, format_ret, err);
 
+    if (r == 0 && source_ret->get_fd != NULL &&
+        (stream = standard_stream_on(source_ret->get_fd(source_ret->ctx))) != NULL) {
+        source_ret->close(source_ret->ctx);
+        r = QCOW2_E_ARGUMENT;
+        if (err != NULL) {
+            err->code = r;
+            snprintf(err->message, sizeof err->message,
+                     "%s is a file of the image itself, which is never overwritten", stream);
+        }
+    }
     if (r == 0 && source_ret->get_fd != NULL) {
         sandbox_allow_reopening(source_ret->get_fd(source_ret->ctx));
     }

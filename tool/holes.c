@@ -24,14 +24,18 @@ static uint64_t divide_up(uint64_t value, uint64_t by)
     return value / by + (value % by != 0);
 }
 
-/* How many clusters of the file anything refers to. A walk that fails says none; the listing will fail at
- * the same place and report it. */
+/* How many clusters of the file anything refers to. A walk that fails returns 0: the listing will fail at the
+ * same place and report it. One that reaches its limit returns the most: it does so in files that are mostly
+ * hole, and what lies in a hole is zero. */
 static uint64_t count_used(const struct qcow2_image *image)
 {
     struct qcow2_survey_result result = QCOW2_SURVEY_RESULT_INIT;
+    int r = qcow2_survey(image, 0, &result, NULL);
 
-    return qcow2_survey(image, 0, &result, NULL) == 0 ? result.table_clusters + result.data_clusters
-                                                      : 0;
+    if (r < 0) {
+        return r == QCOW2_E_LIMIT ? UINT64_MAX : 0;
+    }
+    return result.table_clusters + result.data_clusters;
 }
 
 /* QEMU's rule: a tenth more clusters, and at least two more, than the file has room for. */

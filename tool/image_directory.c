@@ -13,7 +13,7 @@
 
 struct allowed {
     const char *path;
-    int fd;
+    int fd; /* or a negative errno */
 };
 
 static struct image_directory **images;
@@ -154,6 +154,7 @@ int allowed_directory(const char *path)
     const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 #endif
     struct allowed *grown;
+    int fd;
 
     for (size_t i = 0; i < allowed_count; i++) {
         if (strcmp(allowed[i].path, path) == 0) {
@@ -162,18 +163,69 @@ int allowed_directory(const char *path)
     }
     grown = realloc(allowed, (allowed_count + 1) * sizeof *allowed);
     if (grown == NULL) {
-        return -1;
+        return -ENOMEM;
     }
     allowed = grown;
-    allowed[allowed_count++] = (struct allowed){ path, open(path, flags) };
+    fd = open(path, flags);
+    allowed[allowed_count++] = (struct allowed){ path, fd >= 0 ? fd : -errno };
     return allowed[allowed_count - 1].fd;
+}
+
+const char *standard_stream_on(int fd)
+{
+    static const char *const names[] = { "standard output", "standard error" };
+    static const int streams[] = { STDOUT_FILENO, STDERR_FILENO };
+    struct stat file, stream;
+
+    for (size_t i = 0; i < 2; i++) {
+        int flags = fcntl(streams[i], F_GETFL);
+
+        if (flags >= 0 && (flags & (O_WRONLY | O_RDWR)) != 0 && fstat(fd, &file) == 0 &&
+            fstat(streams[i], &stream) == 0 &&
+            (S_ISBLK(file.st_mode) && S_ISBLK(stream.st_mode)
+                 ? file.st_rdev == stream.st_rdev
+                 : file.st_dev == stream.st_dev && file.st_ino == stream.st_ino)) {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
+/* A name that is opened again must lead to the same file: what is printed of both would be of neither. */
+static bool is_same_as_before(struct image_directory *image, int fd)
+{
+    struct stat info;
+
+    if (fstat(fd, &info) != 0) {
+        return true; /* the library reports it */
+    }
+    if (!image->was_open) {
+        image->was_open = true;
+        image->file_device = info.st_dev;
+        image->file_inode = info.st_ino;
+    }
+    return info.st_dev == image->file_device && info.st_ino == image->file_inode;
+}
+
+static int refuse(struct qcow2_source *source, int code, struct qcow2_error *err,
+                  const char *stream)
+{
+    source->close(source->ctx);
+    err->code = code;
+    snprintf(err->message, sizeof err->message, "%s%s", stream,
+             code == QCOW2_E_IO ? "the file has been replaced by another"
+                                : " is a file of the image itself, which is never overwritten");
+    return code;
 }
 
 int image_directory_open(const char *path, struct qcow2_source *source_ret, struct qcow2_error *err)
 {
-    const struct image_directory *image = image_directory_of(path);
+    const struct image_directory *directory = image_directory_of(path);
+    struct image_directory *image = find(path);
+    const char *stream;
+    int fd, r;
 
-    if (image == NULL) {
+    if (directory == NULL || image == NULL) {
         err->code = QCOW2_E_NOMEM;
         strcpy(err->message, "out of memory");
         return QCOW2_E_NOMEM;
@@ -182,5 +234,13 @@ int image_directory_open(const char *path, struct qcow2_source *source_ret, stru
         *err = image->err;
         return err->code;
     }
-    return qcow2_source_from_path_at(image->fd, image->name, path, source_ret, err);
+    if ((r = qcow2_source_from_path_at(image->fd, image->name, path, source_ret, err)) < 0) {
+        return r;
+    }
+    fd = source_ret->get_fd(source_ret->ctx);
+    if (!is_same_as_before(image, fd)) {
+        return refuse(source_ret, QCOW2_E_IO, err, "");
+    }
+    stream = standard_stream_on(fd);
+    return stream != NULL ? refuse(source_ret, QCOW2_E_ARGUMENT, err, stream) : 0;
 }

@@ -18,6 +18,9 @@ struct image_directory {
     bool is_known;    /* it has been open before, and then was: */
     dev_t device;
     ino_t inode;
+    bool was_open; /* the image file has been, and then was: */
+    dev_t file_device;
+    ino_t file_inode;
     struct qcow2_error err;
 };
 
@@ -29,11 +32,15 @@ const struct image_directory *image_directory_of(const char *path);
  * image_directory_of opens it again, and only if it is still the same. */
 void image_directory_rest(const char *path);
 
-/* The directory at `path`, likewise; -1: it cannot be opened. */
+/* The directory at `path`, likewise; a negative errno: it cannot be opened. */
 int allowed_directory(const char *path);
 
-/* Opens the image file. 0, or a code of the library with *err filled. */
+/* Opens the image file. 0, or a code of the library with *err filled: also if it is not the file that it was when it was
+ * opened before, and if standard output or standard error would be written to it. */
 int image_directory_open(const char *path, struct qcow2_source *source_ret,
                          struct qcow2_error *err);
+
+/* Is the file behind `fd` one that standard output or standard error is open on for writing? Its name, or NULL. */
+const char *standard_stream_on(int fd);
 
 #endif

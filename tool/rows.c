@@ -17,6 +17,7 @@ void rows_begin(struct row_walk *walk, struct qcow2_image *image, uint64_t start
     walk->cursor = start;
     walk->end = end;
     walk->max_pieces = max_pieces;
+    limit_lookups_begin(&walk->lookups, image, max_pieces == UINT64_MAX);
     holes_begin(&walk->holes, image);
     /* Nothing is asked about holes of the image file where the data is in another. */
     walk->guesses = qcow2_get_info(image, 0, &info, NULL) == 0 &&
@@ -38,6 +39,9 @@ static int next_piece(struct row_walk *walk, struct row *piece_ret, struct qcow2
         return limit_reached(err, "extents", walk->max_pieces);
     }
     walk->pieces++;
+    if (limit_lookups_check(&walk->lookups, err) < 0) {
+        return QCOW2_E_LIMIT;
+    }
     if (extent->length == 0) {
         int r = qcow2_next_extent(walk->image, &walk->cursor, walk->end, extent, err);
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "holes.h"
+#include "limit.h"
 #include "raw_holes.h"
 
 struct row {
@@ -28,7 +29,8 @@ struct row_walk {
     struct holes holes;
     bool guesses;          /* QEMU may take the image for preallocated, so holes has a say */
     bool joins_compressed; /* rows that differ in being compressed alone are one: nobody is told */
-    uint64_t pieces, max_pieces; /* found so far, and allowed */
+    uint64_t pieces, max_pieces;  /* found so far, and allowed */
+    struct limit_lookups lookups; /* and so many table entries may be examined */
     struct layer_views layers;
     struct qcow2_extent extent; /* what is left of the last extent; length 0: nothing */
     struct row next;            /* read ahead; length 0: nothing */

@@ -15,7 +15,8 @@ enum {
     MAX_RUNS = 4096,
     /* How much of a disk may be read for each extent that it may have: 4096 times what is stored, which
      * data that compresses very well needs. */
-    READ_BYTES_PER_EXTENT = 1024
+    READ_BYTES_PER_EXTENT = 1024,
+    RUNS_BETWEEN_LOOKS = 64
 };
 
 /* How much may be read besides: seconds of work. */
@@ -31,19 +32,44 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* The table entries that have been examined in the image, by anyone. */
+static uint64_t lookups(const struct qcow2_image *image)
+{
+    struct qcow2_stats stats = QCOW2_STATS_INIT;
+
+    qcow2_get_stats(image, &stats);
+    return stats.l2_cache_hits + stats.l2_cache_misses;
+}
+
+/* What is encrypted is read where its file has holes, too. */
+static void add_encrypted(struct q2_pair_side *side)
+{
+    struct qcow2_info info = QCOW2_INFO_INIT;
+
+    for (int depth = 0; qcow2_get_info(side->image, depth, &info, NULL) == 0; depth++) {
+        if (info.encryption != QCOW2_ENCRYPTION_NONE) {
+            side->max_read_bytes += min_u64(info.file_size, UINT64_MAX - side->max_read_bytes);
+        }
+    }
+}
+
 /* A raw disk is read no further than its file is long, and has no tables. */
 static void set_limits(struct q2_pair_side *side, bool limited)
 {
     struct qcow2_info info = QCOW2_INFO_INIT;
 
-    side->max_runs = side->max_read_bytes = UINT64_MAX;
+    side->max_runs = side->max_read_bytes = side->max_lookups = UINT64_MAX;
     if (!limited || qcow2_get_info(side->image, 0, &info, NULL) < 0 ||
         info.format == QCOW2_FORMAT_RAW) {
         return;
     }
     side->max_runs = qcow2_max_extents(side->image);
+    if (qcow2_max_lookups(side->image) < UINT64_MAX - lookups(side->image)) {
+        side->max_lookups = lookups(side->image) + qcow2_max_lookups(side->image);
+    }
     if (side->max_runs < UINT64_MAX / 2 / READ_BYTES_PER_EXTENT) {
         side->max_read_bytes = SPARE_READ_BYTES + side->max_runs * READ_BYTES_PER_EXTENT;
+        add_encrypted(side);
     }
 }
 
@@ -91,8 +117,18 @@ static int find_run(struct q2_pairs *pairs, struct q2_pair_side *side, struct qc
     if (side->runs >= side->max_runs) {
         return err == NULL ? QCOW2_E_LIMIT
                            : q2_fault_set(err, QCOW2_E_LIMIT, 0,
-                                          "the disk has more than %llu extents: its tables overlap",
+                                          "the disk has more than %llu extents, which no image of "
+                                          "this size has whose tables do not overlap",
                                           (unsigned long long)side->max_runs);
+    }
+    /* Not each time: the counters are added up, which takes longer than a run. */
+    if (side->runs % RUNS_BETWEEN_LOOKS == 0 && lookups(side->image) > side->max_lookups) {
+        return err == NULL
+                   ? QCOW2_E_LIMIT
+                   : q2_fault_set(err, QCOW2_E_LIMIT, 0,
+                                  "more than %llu table entries would be examined, which no "
+                                  "image of this size has whose tables do not overlap",
+                                  (unsigned long long)qcow2_max_lookups(side->image));
     }
     side->runs++;
     if (pairs->guest_off >= side->size) {
@@ -241,8 +277,8 @@ static int count_reads(struct q2_pairs *pairs, const struct q2_pair_piece *piece
         if (piece->length > side->max_read_bytes - side->read_bytes) {
             *side_ret = i;
             return q2_fault_set(err, QCOW2_E_LIMIT, 0,
-                                "the disk has more than %llu bytes to read: its tables overlap, or "
-                                "its data is compressed very much",
+                                "the disk has more than %llu bytes to read, which follows what its "
+                                "files store",
                                 (unsigned long long)side->max_read_bytes);
         }
         side->read_bytes += piece->length;

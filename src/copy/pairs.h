@@ -21,6 +21,7 @@ struct q2_pair_side {
     bool zero;                           /* the run is zeros, without reading it */
     uint64_t runs, max_runs;             /* found so far, and allowed */
     uint64_t read_bytes, max_read_bytes; /* in pieces handed out so far, and allowed */
+    uint64_t max_lookups;                /* table entries examined, as the image counts them */
     struct q2_host_holes holes;
 };
 

@@ -53,6 +53,10 @@ int qcow2_next_extent(struct qcow2_image *image, uint64_t *cursor, uint64_t end,
 /* An entry of 16 bytes describes up to 32 extents, one of 8 bytes one; the rest is for compression. */
 enum { EXTENTS_PER_BYTE = 4 };
 
+/* Of the entries that a walk examines: 2 GiB of tables, two seconds. */
+#define SPARE_LOOKUPS (UINT64_C(1) << 28)
+enum { LOOKUPS_PER_EXTENT = 4 };
+
 /* UINT64_MAX where there is no bound. */
 static uint64_t add_stored(uint64_t sum, const struct q2_window *file)
 {
@@ -80,6 +84,19 @@ uint64_t qcow2_max_extents(const struct qcow2_image *image)
         }
     }
     return sum;
+}
+
+uint64_t qcow2_max_lookups(const struct qcow2_image *image)
+{
+    uint64_t each, all, sum;
+
+    if (image == NULL) {
+        return 0;
+    }
+    return q2_mul_u64(qcow2_max_extents(image), LOOKUPS_PER_EXTENT, &each) &&
+                   q2_mul_u64(each, image->n_layers, &all) && q2_add_u64(all, SPARE_LOOKUPS, &sum)
+               ? sum
+               : UINT64_MAX;
 }
 
 int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *extent)

@@ -11,12 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Linux follows as many links; no path has as many components as a walk may go up. */
-enum { MAX_LINKS = 40, MAX_DEPTH = PATH_MAX / 2 };
+/* Linux follows as many links; no path has more components, those of its links included, but one that is made to
+ * take time: 256 files of a chain may each have one. */
+enum { MAX_LINKS = 40, MAX_DEPTH = PATH_MAX / 2, MAX_COMPONENTS = PATH_MAX / 2 };
 
 struct walk {
     int directory;
     int links;
+    int components;
     char rest[PATH_MAX]; /* what is still to be walked */
 };
 
@@ -114,6 +116,9 @@ static int walk_all(struct walk *walk, char name[NAME_MAX + 1])
         }
         if (n == 0) {
             return -EISDIR; /* the path ends in a directory */
+        }
+        if (++walk->components > MAX_COMPONENTS) {
+            return -ELOOP;
         }
         if (strcmp(name, ".") == 0) {
             continue;

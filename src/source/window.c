@@ -9,6 +9,9 @@
 #include "base/checked.h"
 #include "base/error.h"
 
+enum { LEAST_BLOCKS = 8 };
+#define UNCOUNTED_BYTES (UINT64_C(16) << 30)
+
 struct q2_identity q2_identity_of(int fd)
 {
     struct q2_identity identity = { .known = false, .stored_bytes = UINT64_MAX };
@@ -19,9 +22,11 @@ struct q2_identity q2_identity_of(int fd)
         identity.is_device = S_ISBLK(st.st_mode);
         identity.device = (uint64_t)(identity.is_device ? st.st_rdev : st.st_dev);
         identity.inode = identity.is_device ? 0 : (uint64_t)st.st_ino;
-        /* Some file systems do not count blocks: then it is 0 for all files. */
-        if (S_ISREG(st.st_mode) && st.st_blocks > 0) {
-            identity.stored_bytes = (uint64_t)st.st_blocks * 512;
+        /* Some file systems count no blocks, and some count those of a new file after seconds. No image is stored
+         * in so few, but a file of any length may be: what it counts as is bounded. */
+        if (S_ISREG(st.st_mode)) {
+            identity.stored_bytes =
+                st.st_blocks >= LEAST_BLOCKS ? (uint64_t)st.st_blocks * 512 : UNCOUNTED_BYTES;
         }
     }
     return identity;

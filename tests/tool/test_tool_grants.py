@@ -120,9 +120,12 @@ def test_loop_is_refused(tree):
     refused('loop', '--no-backing')
 
 
-def test_directory_that_is_not_there_grants_nothing(tree):
+def test_allowed_directory_that_cannot_be_opened_is_an_error(tree):
     refer('../bases/base.raw')
-    refused('base.raw', options=['--allow', 'nowhere'])
+    for command in ('cat', 'map', 'digest'):
+        fails_in_one_line(run(command, '--allow', 'nowhere', '--allow', 'bases', 'images/disk.qcow2'), 'nowhere: ',
+                          '--allow', 'No such file or directory')
+    fails_in_one_line(run('cat', '--allow', 'bases/base.raw', 'images/disk.qcow2'), 'Not a directory')
 
 
 def test_allow_without_end_is_refused(tree):

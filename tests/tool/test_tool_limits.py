@@ -139,3 +139,21 @@ def test_way_back_through_snapshots_of_one_l1_table_stops_at_the_limit_and_repor
 
 def test_no_limit_of_explain_is_for_host():
     fails_in_one_line(run('explain', '--no-limit', 'image', '0'), '--host')
+
+
+# ---- table entries ----
+
+@pytest.fixture(scope='module')
+def empty_tables(tmp_path_factory):
+    """20,000 L1 entries for one L2 table of 2 MiB, all but the last word of which is a hole of the file: one extent, and
+    5,000 million entries to be examined."""
+    entries, cluster = 20000, 1 << 21
+    return write_one_table(tmp_path_factory.mktemp('limits') / 'empty.qcow2', 21, entries * (cluster // 8) * cluster,
+                           entries, lambda _: b'')
+
+
+@pytest.mark.parametrize('words', [['map'], ['compare']])
+def test_table_entries_that_are_examined_are_limited_too(empty_tables, words):
+    """Seen: extents alone were counted, and one extent took ten minutes."""
+    operands = [empty_tables] * (2 if words == ['compare'] else 1)
+    fails_in_one_line(cheap(*words, *operands), 'table entries', '--no-limit', code=len(operands))

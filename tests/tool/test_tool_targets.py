@@ -753,6 +753,29 @@ def test_loop_device_over_a_file_of_the_chain_is_never_overwritten(tmp_path, mon
     assert {name: digest_of(name) for name in before} == before
 
 
+def test_device_below_the_file_system_of_the_image_is_never_overwritten(tmp_path, monkeypatch, loop_device):
+    monkeypatch.chdir(tmp_path)
+    with open('fs.img', 'wb') as image:
+        image.truncate(16 << 20)
+    if shutil.which('mkfs.ext4') is None:
+        pytest.skip('mkfs.ext4 is not installed')
+    subprocess.run(['mkfs.ext4', '-q', 'fs.img'], check=True)
+    device = loop_device('fs.img')
+    os.mkdir('mnt')
+    if subprocess.run(['mount', device, 'mnt'], capture_output=True).returncode != 0:
+        pytest.skip('nothing can be mounted')
+    try:
+        qemu_img('create', '-q', '-f', 'qcow2', 'mnt/image.qcow2', '1M')
+        with open(device, 'r+b') as opened:
+            fails_in_one_line(run('convert', 'mnt/image.qcow2', '-', stdout=opened), 'file of the image itself')
+            fails_in_one_line(run('cat', 'mnt/image.qcow2', stdout=opened), 'file of the image itself')
+        fails_in_one_line(run('convert', 'mnt/image.qcow2', 'fs.img'), 'file of the image itself')
+        good('convert', 'mnt/image.qcow2', 'out.raw')
+        good('convert', 'mnt/image.qcow2', 'mnt/out.raw')
+    finally:
+        subprocess.run(['umount', 'mnt'], check=True)
+
+
 def test_file_below_the_loop_device_that_has_the_image_is_never_overwritten(tmp_path, monkeypatch, loop_device):
     monkeypatch.chdir(tmp_path)
     with open('disk', 'wb') as disk:
@@ -776,3 +799,22 @@ def test_file_below_the_loop_device_that_has_the_image_is_never_overwritten(tmp_
     with open('disk', 'rb') as disk:
         disk.seek(6 << 20)
         assert disk.read(1 << 20) == b'\7' * (1 << 20)
+
+
+@pytest.mark.parametrize('words', [['info'], ['map'], ['check'], ['digest'], ['vet'], ['explain'], ['compare'], ['cat']])
+@pytest.mark.parametrize('name', ['top.qcow2', 'base.raw'])
+def test_no_command_writes_its_text_over_a_file_of_the_image(tmp_path, monkeypatch, words, name):
+    """Seen: `qcow2 info a.qcow2 >>a.qcow2` added to the image, and `1<>` wrote over its header."""
+    monkeypatch.chdir(tmp_path)
+    raw_parent()
+    if name == 'base.raw' and words[0] in ('info', 'check', 'vet'):
+        pytest.skip('the parent is not opened')
+    before = digest_of(name)
+    operands = {'explain': ['0'], 'compare': ['top.qcow2']}.get(words[0], [])
+    for stream in ('stdout', 'stderr'):
+        with open(name, 'r+b') as opened:
+            result = run(*words, 'top.qcow2', *operands, **{stream: opened})
+        assert result.returncode != 0
+        if stream == 'stdout':
+            assert digest_of(name) == before
+            assert b'standard output is a file of the image itself' in result.stderr

@@ -136,6 +136,7 @@ def write_one_table(path, cluster_bits, size, l1_size, make_rest):
         file.write(struct.pack('>Q', table_at) * l1_size)
         file.seek(table_at)
         file.write(make_rest(table_at + cluster))
+        file.truncate(max(file.tell(), table_at + cluster))
     return path
 
 

@@ -349,6 +349,28 @@ static void the_walk_has_an_end_in_length(void **state)
     assert_int_equal(open_beneath(place->top, deep), -ENOENT);
 }
 
+/* Seen: with links of links, a name of some bytes had 60,000 components, and each file of a chain one such name. */
+static void the_walk_has_an_end_in_components(void **state)
+{
+    enum { PAIRS = 1000 };
+    const struct place *place = *state;
+    char target[2 * PAIRS + 8], path[32];
+
+    for (size_t i = 0; i < PAIRS; i++) {
+        memcpy(target + 2 * i, "./", 2);
+    }
+    (void)strcpy(target + (size_t)2 * PAIRS, "inner");
+    assert_int_equal(symlinkat(target, place->top, "far1"), 0);
+    (void)strcpy(target + (size_t)2 * PAIRS, "far1");
+    assert_int_equal(symlinkat(target, place->top, "far2"), 0);
+    (void)strcpy(target + (size_t)2 * PAIRS, "far2");
+    assert_int_equal(symlinkat(target, place->top, "far3"), 0);
+    (void)snprintf(path, sizeof path, "far2/file");
+    opens(place, path, "inner");
+    (void)snprintf(path, sizeof path, "far3/file");
+    assert_int_equal(open_beneath(place->top, path), -ELOOP);
+}
+
 static void the_bytes_of_a_directory_end_before_its_slashes(void **state)
 {
     (void)state;
@@ -375,6 +397,7 @@ int main(void)
         cmocka_unit_test(the_directory_itself_is_no_file),
         cmocka_unit_test(a_directory_that_is_held_keeps_its_place),
         cmocka_unit_test(the_walk_has_an_end_in_length),
+        cmocka_unit_test(the_walk_has_an_end_in_components),
         cmocka_unit_test(the_bytes_of_a_directory_end_before_its_slashes),
     };
 
