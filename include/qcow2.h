@@ -445,6 +445,12 @@ uint64_t qcow2_max_lookups(const struct qcow2_image *image);
  * write to it. */
 int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *extent);
 
+/* 1 if lseek(2) may be called on that descriptor, with SEEK_DATA and SEEK_HOLE to ask for holes of the file:
+ * the library opened the file itself, by a path, and reads it with pread(2) alone, so nothing depends on the
+ * file offset. Any thread; several may ask at once. 0: there is no descriptor, or its offset may be
+ * another's, as it always may on systems other than Linux. */
+int qcow2_extent_may_seek(const struct qcow2_image *image, const struct qcow2_extent *extent);
+
 /* 1 if what `fd` leads to is a file or device that the image is read from: its own, a backing file's or a
  * data file's, whatever the names by which they were opened. A loop device over such a file is another. 0: it is
  * not, as far as the sources have descriptors to tell by. Any thread. */

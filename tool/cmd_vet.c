@@ -124,7 +124,11 @@ static bool open_file(struct vet *vet, const struct common_options *common,
                       struct qcow2_source *source_ret)
 {
     const struct confinement alone = {
-        .common = common, .images = &vet->path, .image_count = 1, .no_references = true
+        .common = common,
+        .images = &vet->path,
+        .image_count = 1,
+        .no_references = true,
+        .no_keys = true,
     };
     struct qcow2_error err = QCOW2_ERROR_INIT;
 

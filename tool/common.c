@@ -85,6 +85,19 @@ static bool read_style(struct args *args, const char *words, const char *value, 
     return false;
 }
 
+/* The last one does not win: a script that requires the sandbox would run without it. */
+static bool set_sandbox(struct args *args, int mode)
+{
+    int *before = &args->common.sandbox;
+
+    if (*before != SANDBOX_AUTO && *before != mode) {
+        args_wrong(args, "'--no-sandbox' and '--require-sandbox' contradict each other");
+        return false;
+    }
+    *before = mode;
+    return true;
+}
+
 bool common_take(struct args *args, int id)
 {
     struct common_options *common = &args->common;
@@ -127,11 +140,9 @@ bool common_take(struct args *args, int id)
         return args->value == NULL ||
                read_style(args, "human|json", args->value, &common->stats_style);
     case ID_NO_SANDBOX:
-        common->sandbox = SANDBOX_OFF;
-        return true;
+        return set_sandbox(args, SANDBOX_OFF);
     case ID_REQUIRE_SANDBOX:
-        common->sandbox = SANDBOX_REQUIRE;
-        return true;
+        return set_sandbox(args, SANDBOX_REQUIRE);
     case 'f':
         return args_format(args, &common->format);
     case 'q':

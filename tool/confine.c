@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "image_directory.h"
@@ -17,18 +18,32 @@
 static bool confined;
 static int images_left;
 
-/* The file itself, wherever links lead. Nothing is opened by O_PATH, which systems with a sandbox have. */
-static void allow_file(const struct image_directory *image)
+/* Which kinds of file a name may lead to. */
+enum kinds { FILES_OF_IMAGES, FILES_OF_KEYS, FILES_AND_DIRECTORIES };
+
+/* What the name leads to, wherever links lead. Nothing is opened by O_PATH, which systems with a sandbox
+ * have. A directory that an operand leads to would be a right to all beneath it, so it gets no rule. */
+static void allow_name(int directory, const char *name, enum kinds kinds)
 {
 #ifdef O_PATH
-    int file = openat(image->fd, image->name, O_PATH | O_CLOEXEC);
+    int fd = openat(directory, name, O_PATH | O_CLOEXEC);
+    struct stat info;
 
-    if (file >= 0) {
-        sandbox_allow_reading_fd(file);
-        close(file);
+    if (fd < 0) {
+        return;
     }
+    if (kinds != FILES_OF_IMAGES ||
+        (fstat(fd, &info) == 0 && (S_ISREG(info.st_mode) || S_ISBLK(info.st_mode)))) {
+        sandbox_allow_file(fd);
+    }
+    if (kinds == FILES_AND_DIRECTORIES) {
+        sandbox_allow_directory(fd);
+    }
+    close(fd);
 #else
-    (void)image;
+    (void)directory;
+    (void)name;
+    (void)kinds;
 #endif
 }
 
@@ -42,9 +57,9 @@ static void allow_image(const char *path, bool references)
         return;
     }
     if (references && image->is_own) {
-        sandbox_allow_reading_fd(image->fd);
+        sandbox_allow_directory(image->fd);
     }
-    allow_file(image);
+    allow_name(image->fd, image->name, FILES_OF_IMAGES);
     image_directory_rest(path);
 }
 
@@ -58,15 +73,18 @@ static bool allow_directories(const struct common_options *common)
             report_errno(common->allow[i], -fd, "cannot open the directory given with --allow");
             return false;
         }
-        sandbox_allow_reading_fd(fd);
+        sandbox_allow_directory(fd);
     }
     return true;
 }
 
+/* A key that is read from a descriptor has no name: a file that has the name "-" is another one. */
 static void allow_keys(const struct keys *keys)
 {
     for (unsigned i = 0; i < keys->file_count; i++) {
-        sandbox_allow_reading(keys->files[i]);
+        if (keys_descriptor(keys->files[i]) < 0) {
+            allow_name(AT_FDCWD, keys->files[i], FILES_OF_KEYS);
+        }
     }
     if (keys->file_count == 0) {
         prompt_prepare();
@@ -83,7 +101,7 @@ static void allow_openssl(int which, const char *tail)
     if (count > 0 && count + strlen(tail) < sizeof path) {
         memcpy(path, from + 1, count);
         memcpy(path + count, tail, strlen(tail) + 1);
-        sandbox_allow_reading(path);
+        allow_name(AT_FDCWD, path, FILES_AND_DIRECTORIES);
     }
 }
 
@@ -93,7 +111,7 @@ static void allow_libraries(void)
 {
     allow_openssl(OPENSSL_DIR, "/openssl.cnf");
     allow_openssl(OPENSSL_MODULES_DIR, "");
-    sandbox_allow_reading("/sys/devices/system/cpu");
+    allow_name(AT_FDCWD, "/sys/devices/system/cpu", FILES_AND_DIRECTORIES);
 }
 
 bool confine(const struct confinement *needs)
@@ -110,7 +128,9 @@ bool confine(const struct confinement *needs)
     if (!needs->no_references && !allow_directories(needs->common)) {
         return false;
     }
-    allow_keys(needs->common->keys);
+    if (!needs->no_keys) {
+        allow_keys(needs->common->keys);
+    }
     if (needs->second_keys != NULL) {
         allow_keys(needs->second_keys);
     }
@@ -123,5 +143,9 @@ bool confine(const struct confinement *needs)
 
 bool confine_opened(void)
 {
-    return images_left < 0 || --images_left > 0 || sandbox_seal();
+    if (images_left < 0 || --images_left > 0) {
+        return true;
+    }
+    prompt_end();
+    return sandbox_seal();
 }

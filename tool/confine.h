@@ -19,6 +19,7 @@ struct confinement {
     bool
         no_references; /* files that images refer to are not opened, nor their directories allowed */
     bool reopens;      /* images are opened again by name, to the end of the program */
+    bool no_keys;      /* nothing is decrypted: no key file is read, and no passphrase asked for */
     const struct keys *second_keys; /* NULL: there are none but common->keys */
     const struct target *target;    /* open already; NULL: there is none */
 };
@@ -27,8 +28,8 @@ struct confinement {
  * nothing. False after a report. */
 bool confine(const struct confinement *needs);
 
-/* An image has been opened, or cannot be. After the last one nothing else can be opened (the second
- * stage). False after a report. */
+/* An image has been opened, or cannot be. After the last one nothing can be opened any more (the
+ * second stage). False after a report. */
 bool confine_opened(void);
 
 #endif

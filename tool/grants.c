@@ -31,7 +31,7 @@ void layer_files_add(struct layer_files *files, int depth, const struct qcow2_so
         files->fds[files->count++] = -1;
     }
     if (fd >= 0) {
-        files->fds[depth] = fcntl(fd, F_DUPFD_CLOEXEC, SANDBOX_FIRST_DUPLICATE);
+        files->fds[depth] = fcntl(fd, F_DUPFD_CLOEXEC, sandbox_first_duplicate());
     }
     if (fd >= 0 && fstat(fd, &info) == 0) {
         files->modes[depth] = info.st_mode;
@@ -96,9 +96,6 @@ int grants_decide(void *ctx, const struct qcow2_reference *reference,
             snprintf(err->message, sizeof err->message,
                      "%s is a file of the image itself, which is never overwritten", stream);
         }
-    }
-    if (r == 0 && source_ret->get_fd != NULL) {
-        sandbox_allow_reopening(source_ret->get_fd(source_ret->ctx));
     }
     grants->refused = r == QCOW2_E_REFERENCE;
     grants->is_backing_file = reference->kind == QCOW2_REFERENCE_BACKING_FILE;

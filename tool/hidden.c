@@ -6,7 +6,8 @@
  * character that shows nothing, two different names look the same. In the table are, of Unicode 15: all
  * controls (Cc), format characters (Cf), line and paragraph separators (Zl, Zp), surrogates, private use,
  * noncharacters, what is ignored where a font does not know it (fillers, joiners, variation selectors,
- * tags, and the codes reserved for more of them), and the blank Braille pattern. */
+ * tags, and the codes reserved for more of them), and what is blank by its definition: a Braille pattern, a
+ * Khitan filler and a musical notehead. */
 #include "hidden.h"
 
 #include <stddef.h>
@@ -43,7 +44,9 @@ static const struct {
     { 0x110bd, 0x110bd }, /* Kaithi number sign */
     { 0x110cd, 0x110cd }, /* Kaithi number sign above */
     { 0x13430, 0x1343f }, /* Egyptian hieroglyph formats */
+    { 0x16fe4, 0x16fe4 }, /* Khitan filler */
     { 0x1bca0, 0x1bca3 }, /* shorthand formats */
+    { 0x1d159, 0x1d159 }, /* musical null notehead */
     { 0x1d173, 0x1d17a }, /* musical formats */
     { 0x1fffe, 0x1ffff },  { 0x2fffe, 0x2ffff }, { 0x3fffe, 0x3ffff }, { 0x4fffe, 0x4ffff },
     { 0x5fffe, 0x5ffff },  { 0x6fffe, 0x6ffff }, { 0x7fffe, 0x7ffff }, { 0x8fffe, 0x8ffff },

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "prompt.h"
@@ -62,9 +63,8 @@ __attribute__((format(printf, 2, 3))) static int fail(struct keys *keys, const c
     return QCOW2_E_KEY;
 }
 
-/* "-" and "/dev/fd/N" mean a descriptor that is open already. It is read from where it stands, which
- * opening it anew would not do. -1: `file` is a name. */
-static int named_descriptor(const char *file)
+/* It is read from where it stands, which opening it anew would not do. */
+int keys_descriptor(const char *file)
 {
     static const char directory[] = "/dev/fd/";
     const char *number = file + sizeof directory - 1;
@@ -108,11 +108,20 @@ static ssize_t read_all(int fd, char *bytes)
 static int load(struct keys *keys, unsigned index)
 {
     const char *file = keys->files[index];
-    int given = named_descriptor(file);
+    int given = keys_descriptor(file);
     int fd = given >= 0 ? given : open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    struct stat info;
     char *bytes;
     ssize_t count;
 
+    /* The sandbox lets neither be read. */
+    if (given == STDOUT_FILENO || given == STDERR_FILENO) {
+        return fail(keys, "the key file %s is an output of the program", file);
+    }
+    if (fd < 0 && errno == EACCES) {
+        /* The sandbox has no rule for it. */
+        errno = stat(file, &info) == 0 && S_ISDIR(info.st_mode) ? EISDIR : EACCES;
+    }
     if (fd < 0) {
         return fail(keys, "the key file %s cannot be opened: %s", file, strerror(errno));
     }

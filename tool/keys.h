@@ -26,6 +26,10 @@ struct keys {
 /* Adds a file. False: there are too many. */
 bool keys_add(struct keys *keys, const char *file);
 
+/* The descriptor that a key file is by its name: "-" and "/dev/fd/N" mean one that is open already. -1: `file`
+ * is a name like others. */
+int keys_descriptor(const char *file);
+
 /* Before an image is opened. */
 void keys_begin(struct keys *keys);
 

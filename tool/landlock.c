@@ -12,7 +12,6 @@
 
 #if defined(SYS_landlock_create_ruleset) && __has_include(<linux/landlock.h>)
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/landlock.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -84,32 +83,22 @@ static void allow_reading(struct landlock *landlock, int fd, uint64_t rights)
     }
 }
 
-void landlock_allow_reading_fd(struct landlock *landlock, int fd)
+void landlock_allow_file(struct landlock *landlock, int fd)
 {
     struct stat info;
 
-    if (landlock->fd >= 0 && fstat(fd, &info) == 0) {
-        allow_reading(landlock, fd,
-                      S_ISDIR(info.st_mode)
-                          ? LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR
-                          : LANDLOCK_ACCESS_FS_READ_FILE);
-    }
-}
-
-void landlock_allow_reading(struct landlock *landlock, const char *path)
-{
-    int fd = landlock->fd >= 0 ? open(path, O_PATH | O_CLOEXEC) : -1;
-
-    if (fd >= 0) {
-        landlock_allow_reading_fd(landlock, fd);
-        close(fd);
-    }
-}
-
-void landlock_allow_reopening(struct landlock *landlock, int fd)
-{
-    if (landlock->fd >= 0) {
+    /* A right that is given to a directory is a right to all beneath it. */
+    if (landlock->fd >= 0 && fstat(fd, &info) == 0 && !S_ISDIR(info.st_mode)) {
         allow_reading(landlock, fd, LANDLOCK_ACCESS_FS_READ_FILE);
+    }
+}
+
+void landlock_allow_directory(struct landlock *landlock, int fd)
+{
+    struct stat info;
+
+    if (landlock->fd >= 0 && fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
+        allow_reading(landlock, fd, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR);
     }
 }
 
@@ -146,19 +135,13 @@ bool landlock_begin(struct landlock *landlock)
     return false;
 }
 
-void landlock_allow_reading(struct landlock *landlock, const char *path)
-{
-    (void)landlock;
-    (void)path;
-}
-
-void landlock_allow_reading_fd(struct landlock *landlock, int fd)
+void landlock_allow_file(struct landlock *landlock, int fd)
 {
     (void)landlock;
     (void)fd;
 }
 
-void landlock_allow_reopening(struct landlock *landlock, int fd)
+void landlock_allow_directory(struct landlock *landlock, int fd)
 {
     (void)landlock;
     (void)fd;

@@ -16,15 +16,13 @@ struct landlock {
 /* False: not on this system, or switched off in its kernel. */
 bool landlock_begin(struct landlock *landlock);
 
-/* `path`, and all beneath it if it is a directory, may be opened for reading. What is not there is
- * passed over. */
-void landlock_allow_reading(struct landlock *landlock, const char *path);
+/* The file behind the descriptor, which may be an O_PATH one, may be opened for reading. Nothing happens if
+ * it is a directory. */
+void landlock_allow_file(struct landlock *landlock, int fd);
 
-/* The same for the file or directory behind the descriptor, which may be an O_PATH one. */
-void landlock_allow_reading_fd(struct landlock *landlock, int fd);
-
-/* The file behind the descriptor may be opened for reading once more. */
-void landlock_allow_reopening(struct landlock *landlock, int fd);
+/* The directory behind the descriptor, and all beneath it, may be opened for reading. Nothing happens if it is
+ * no directory. */
+void landlock_allow_directory(struct landlock *landlock, int fd);
 
 /* Files may appear in and disappear from the directory and those beneath it: what a rename is. */
 void landlock_allow_renaming(struct landlock *landlock, int directory_fd);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* open.c - opening the image a command was given, and naming its files afterwards.
  * The one place where shared options become options of the library, and where a refusal to open
- * becomes advice. With the last image the
- * door is closed: nothing else can be opened (confine.h). */
+ * becomes advice. After the last image nothing can be opened any more (confine.h). */
 #include "open.h"
 
 #include <stdio.h>
@@ -11,7 +10,6 @@
 #include "image_directory.h"
 #include "keys.h"
 #include "report.h"
-#include "sandbox.h"
 
 /* What can be done about a failure, as the end of a sentence; NULL: nothing that is known here. */
 static const char *advice(const struct qcow2_error *err, const struct grants *grants,
@@ -72,7 +70,10 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     const struct image_directory *directory;
     struct qcow2_source source;
     struct grants grants;
-    const struct confinement alone = { .common = common, .images = &path, .image_count = 1 };
+    const struct confinement alone = { .common = common,
+                                       .images = &path,
+                                       .image_count = 1,
+                                       .no_keys = (flags & QCOW2_OPEN_METADATA_ONLY) != 0 };
     int r;
 
     if (!confine(&alone)) {
@@ -100,7 +101,6 @@ struct qcow2_image *open_image_files(const char *path, const struct common_optio
     options.get_key_ctx = common->keys;
     r = image_directory_open(path, &source, &err);
     if (r == 0) {
-        sandbox_allow_reopening(source.get_fd(source.ctx));
         if (files_ret != NULL) {
             layer_files_add(files_ret, 0, &source);
         }

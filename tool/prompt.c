@@ -171,6 +171,14 @@ void prompt_prepare(void)
     }
 }
 
+void prompt_end(void)
+{
+    if (prepared != NULL) {
+        fclose(prepared);
+        prepared = NULL;
+    }
+}
+
 enum prompt_outcome prompt_passphrase(const char *name, char *buf, size_t buf_bytes,
                                       size_t *length_ret)
 {

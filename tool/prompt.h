@@ -16,6 +16,10 @@ enum prompt_outcome {
  * when the question comes up. */
 void prompt_prepare(void);
 
+/* No question comes up any more: closes what prompt_prepare opened, so that the terminal can be neither
+ * read nor written. */
+void prompt_end(void);
+
 /* Asks for the passphrase of `name` on the terminal, with echo off, and reads a line of at most
  * buf_bytes bytes into `buf`, without its line end. Whatever happens, signals included, the terminal
  * is left as it was. */

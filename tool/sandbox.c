@@ -15,6 +15,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #endif
 
 #include "landlock.h"
@@ -31,9 +32,6 @@
 #endif
 #endif
 
-/* A chain of the greatest length, each file with a data file, twice. More are not asked for holes. */
-#define REOPENED_MAX 1024
-
 static struct {
     int mode; /* enum sandbox_mode */
     struct landlock landlock;
@@ -42,8 +40,6 @@ static struct {
     int output_fd;
     int terminal_fd;
     int exit_code;
-    int reopened[REOPENED_MAX];
-    size_t reopened_count;
     bool files;    /* Landlock is in force */
     bool syscalls; /* seccomp is in force */
 } sandbox = { .landlock = { .fd = -1 }, .output_fd = -1, .terminal_fd = -1, .exit_code = 1 };
@@ -63,14 +59,14 @@ void sandbox_begin(int mode)
 #endif
 }
 
-void sandbox_allow_reading(const char *path)
+void sandbox_allow_file(int fd)
 {
-    landlock_allow_reading(&sandbox.landlock, path);
+    landlock_allow_file(&sandbox.landlock, fd);
 }
 
-void sandbox_allow_reading_fd(int fd)
+void sandbox_allow_directory(int fd)
 {
-    landlock_allow_reading_fd(&sandbox.landlock, fd);
+    landlock_allow_directory(&sandbox.landlock, fd);
 }
 
 void sandbox_allow_commit(const struct syscalls_commit *commit)
@@ -90,14 +86,24 @@ void sandbox_allow_terminal(int fd)
     sandbox.terminal_fd = fd;
 }
 
-void sandbox_allow_reopening(int fd)
+static struct syscalls_needs needs_of_calls(void)
 {
-    if (fd >= 0 && sandbox.reopened_count < REOPENED_MAX) {
-        sandbox.reopened[sandbox.reopened_count++] = fd;
-    }
+    return (struct syscalls_needs){ .commit = sandbox.has_commit ? &sandbox.commit : NULL,
+                                    .output_fd = sandbox.output_fd,
+                                    .terminal_fd = sandbox.terminal_fd };
+}
+
+int sandbox_first_duplicate(void)
+{
+    const struct syscalls_needs needs = needs_of_calls();
+
+    return syscalls_first_duplicate(&needs);
 }
 
 #if defined(__linux__) && !defined(SANDBOX_DISABLED)
+/* SYS_SECCOMP, which not all headers have. */
+enum { BY_SECCOMP = 1 };
+
 /* A call that only an attack would make. Nothing but calls that are safe in a handler, since this may
  * come at any place. */
 static void stop(int number, siginfo_t *info, void *context)
@@ -112,8 +118,14 @@ static void stop(int number, siginfo_t *info, void *context)
     size_t count = 0;
     unsigned value = (unsigned)info->si_syscall;
 
-    (void)number;
     (void)context;
+    if (info->si_code != BY_SECCOMP) {
+        /* Another process sent it. It ends the program as it does without a handler, after the return. */
+        signals_remove_unfinished();
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
     memcpy(text, before, used);
     do {
         digits[count++] = (char)('0' + value % 10);
@@ -133,9 +145,7 @@ static void stop(int number, siginfo_t *info, void *context)
 
 static void restrict_syscalls(void)
 {
-    const struct syscalls_needs needs = { .commit = sandbox.has_commit ? &sandbox.commit : NULL,
-                                          .output_fd = sandbox.output_fd,
-                                          .terminal_fd = sandbox.terminal_fd };
+    const struct syscalls_needs needs = needs_of_calls();
     struct sigaction action;
     struct sigaction before;
     sigset_t raised;
@@ -155,8 +165,19 @@ static void restrict_syscalls(void)
     }
 }
 
+/* The kernel writes the memory of a process that crashes to a file, or starts a program that does, whatever
+ * the process may do itself. This memory may hold passphrases, and what an attacker puts there. */
+static void leave_no_core(void)
+{
+    const struct rlimit none = { 0, 0 };
+
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 static void restrict_self(void)
 {
+    leave_no_core();
     /* Without it only root could go on, and with it no program could be started that may do more. */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         landlock_drop(&sandbox.landlock);
@@ -183,7 +204,7 @@ static bool names_are_pinned(void)
         return true;
     }
     report(NULL, "--require-sandbox: there is no memory for the names of the output that could be "
-                 "kept unchanged; nothing was read");
+                 "kept unchanged; no image was parsed");
     return false;
 }
 
@@ -199,8 +220,8 @@ bool sandbox_enter(void)
         return true;
     }
     report(NULL,
-           "--require-sandbox: this system, or this build of the program, has no %s; nothing was "
-           "read",
+           "--require-sandbox: this system, or this build of the program, has no %s; no image was "
+           "parsed",
            sandbox.files ? "seccomp" : "Landlock");
     return false;
 }
@@ -211,18 +232,14 @@ bool sandbox_seal(void)
     bool files = false;
     bool syscalls;
 
-    /* Another layer of Landlock, which allows no file but those that are open already. (A descriptor
-     * that has been closed since gives no rule, or that of another file which is open.) */
+    /* Another layer of Landlock, which allows no file at all. */
     if (sandbox.files && landlock_begin(&landlock)) {
-        for (size_t i = 0; i < sandbox.reopened_count; i++) {
-            landlock_allow_reopening(&landlock, sandbox.reopened[i]);
-        }
         if (sandbox.has_commit) {
             landlock_allow_renaming(&landlock, sandbox.commit.directory_fd);
         }
         files = landlock_enforce(&landlock);
     }
-    syscalls = sandbox.syscalls && syscalls_seal(files);
+    syscalls = sandbox.syscalls && syscalls_seal();
     if (complete(files, syscalls)) {
         return true;
     }

@@ -7,9 +7,6 @@
 
 #include "syscalls.h"
 
-/* F_DUPFD_CLOEXEC is allowed with this number alone, and only while images are opened. */
-#define SANDBOX_FIRST_DUPLICATE SYSCALLS_FIRST_DUPLICATE
-
 enum sandbox_mode {
     SANDBOX_AUTO,   /* as far as the system allows */
     SANDBOX_OFF,    /* not at all */
@@ -21,8 +18,8 @@ void sandbox_init(int exit_code);
 
 /* In this order: begin (enum sandbox_mode), what is to be allowed, enter. */
 void sandbox_begin(int mode);
-void sandbox_allow_reading(const char *path); /* and all beneath it */
-void sandbox_allow_reading_fd(int fd); /* the same, by a descriptor, which may be an O_PATH one */
+void sandbox_allow_file(int fd); /* for reading; may be an O_PATH one; a directory gives no right */
+void sandbox_allow_directory(int fd); /* and all beneath it; a file gives no right */
 
 /* What finishing the output takes. It is copied, but its names must live as long as the program. */
 void sandbox_allow_commit(const struct syscalls_commit *commit);
@@ -31,18 +28,17 @@ void sandbox_allow_commit(const struct syscalls_commit *commit);
  * only where holes are left in it. At most one; also before sandbox_begin. */
 void sandbox_allow_output(int fd);
 
-/* A passphrase is asked for there, with echo off. */
+/* A passphrase is asked for there, with echo off. It is to be closed before sandbox_seal. */
 void sandbox_allow_terminal(int fd);
 
 /* First stage, before any byte of an image is looked at: only what was allowed can be opened, for
  * reading. False after a report: required, and cannot be had. */
 bool sandbox_enter(void);
 
-/* The file behind `fd` is one of an image. The library opens such files anew, from their descriptors, to
- * ask for holes without moving anybody's file offset; that stays possible. */
-void sandbox_allow_reopening(int fd);
+/* F_DUPFD_CLOEXEC is allowed with this number alone, and only before sandbox_seal. */
+int sandbox_first_duplicate(void);
 
-/* Second stage, once everything is open: nothing else can be opened. False after a report. */
+/* Second stage, once everything is open: nothing can be opened any more. False after a report. */
 bool sandbox_seal(void);
 
 #endif

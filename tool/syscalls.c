@@ -8,6 +8,17 @@
  * they are noticed. They do not happen either way. */
 #include "syscalls.h"
 
+/* Above the descriptors that most commands have. */
+enum { FIRST_DUPLICATE = 32 };
+
+int syscalls_first_duplicate(const struct syscalls_needs *needs)
+{
+    int first = FIRST_DUPLICATE;
+
+    first = needs->output_fd >= first ? needs->output_fd + 1 : first;
+    return needs->terminal_fd >= first ? needs->terminal_fd + 1 : first;
+}
+
 #ifdef SANDBOX_SECCOMP
 #include <errno.h>
 #include <fcntl.h>
@@ -24,81 +35,30 @@
 /* Whatever their arguments. Those that a machine does not have are passed over. */
 static const int allowed[] = {
     /* bytes of open descriptors, but for writing */
-    SCMP_SYS(read),
-    SCMP_SYS(readv),
-    SCMP_SYS(pread64),
-    SCMP_SYS(lseek),
-    SCMP_SYS(close),
-    SCMP_SYS(fsync),
-    SCMP_SYS(fdatasync),
-    SCMP_SYS(_llseek),
-    SCMP_SYS(fadvise64),
-    SCMP_SYS(fadvise64_64),
-    SCMP_SYS(arm_fadvise64_64),
-    SCMP_SYS(poll),
-    SCMP_SYS(ppoll),
-    SCMP_SYS(ppoll_time64),
-    SCMP_SYS(select),
-    SCMP_SYS(_newselect),
-    SCMP_SYS(pselect6),
+    SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(lseek), SCMP_SYS(close),
+    SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(_llseek), SCMP_SYS(fadvise64),
+    SCMP_SYS(fadvise64_64), SCMP_SYS(arm_fadvise64_64), SCMP_SYS(poll), SCMP_SYS(ppoll),
+    SCMP_SYS(ppoll_time64), SCMP_SYS(select), SCMP_SYS(_newselect), SCMP_SYS(pselect6),
     SCMP_SYS(pselect6_time64),
     /* what files are */
-    SCMP_SYS(fstatfs),
-    SCMP_SYS(fstat),
-    SCMP_SYS(fstat64),
-    SCMP_SYS(newfstatat),
-    SCMP_SYS(fstatat64),
-    SCMP_SYS(statx),
-    SCMP_SYS(stat),
-    SCMP_SYS(stat64),
-    SCMP_SYS(lstat),
-    SCMP_SYS(lstat64),
-    SCMP_SYS(fstatfs64),
+    SCMP_SYS(fstatfs), SCMP_SYS(fstat), SCMP_SYS(fstat64), SCMP_SYS(newfstatat),
+    SCMP_SYS(fstatat64), SCMP_SYS(statx), SCMP_SYS(stat), SCMP_SYS(stat64), SCMP_SYS(lstat),
+    SCMP_SYS(lstat64), SCMP_SYS(fstatfs64),
     /* memory, threads, signals to be received */
-    SCMP_SYS(brk),
-    SCMP_SYS(sched_yield),
-    SCMP_SYS(sched_getaffinity),
-    SCMP_SYS(getcpu),
-    SCMP_SYS(set_robust_list),
-    SCMP_SYS(rt_sigaction),
-    SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(exit),
-    SCMP_SYS(exit_group),
-    SCMP_SYS(restart_syscall),
-    SCMP_SYS(futex),
-    SCMP_SYS(futex_time64),
-    SCMP_SYS(rseq),
-    SCMP_SYS(sigreturn),
+    SCMP_SYS(brk), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu),
+    SCMP_SYS(set_robust_list), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(restart_syscall),
+    SCMP_SYS(futex), SCMP_SYS(futex_time64), SCMP_SYS(rseq), SCMP_SYS(sigreturn),
     /* time, chance, and who we are */
-    SCMP_SYS(getrandom),
-    SCMP_SYS(getpid),
-    SCMP_SYS(gettid),
-    SCMP_SYS(getuid),
-    SCMP_SYS(geteuid),
-    SCMP_SYS(getgid),
-    SCMP_SYS(getegid),
-    SCMP_SYS(uname),
-    SCMP_SYS(sysinfo),
-    SCMP_SYS(clock_gettime),
-    SCMP_SYS(clock_gettime64),
-    SCMP_SYS(clock_getres),
-    SCMP_SYS(clock_nanosleep),
-    SCMP_SYS(clock_nanosleep_time64),
-    SCMP_SYS(nanosleep),
-    SCMP_SYS(gettimeofday),
-    SCMP_SYS(time),
-    SCMP_SYS(getuid32),
-    SCMP_SYS(geteuid32),
-    SCMP_SYS(getgid32),
-    SCMP_SYS(getegid32),
-    SCMP_SYS(getrlimit),
-    SCMP_SYS(ugetrlimit),
+    SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getuid), SCMP_SYS(geteuid),
+    SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(uname), SCMP_SYS(sysinfo),
+    SCMP_SYS(clock_gettime), SCMP_SYS(clock_gettime64), SCMP_SYS(clock_getres),
+    SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_nanosleep_time64), SCMP_SYS(nanosleep),
+    SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getuid32), SCMP_SYS(geteuid32),
+    SCMP_SYS(getgid32), SCMP_SYS(getegid32), SCMP_SYS(getrlimit), SCMP_SYS(ugetrlimit),
     /* giving up more */
-    SCMP_SYS(seccomp),
-    SCMP_SYS(landlock_create_ruleset),
-    SCMP_SYS(landlock_add_rule),
-    SCMP_SYS(landlock_restrict_self),
+    SCMP_SYS(seccomp), SCMP_SYS(landlock_create_ruleset), SCMP_SYS(landlock_add_rule),
+    SCMP_SYS(landlock_restrict_self)
 };
 
 /* Nothing here has a use for these. */
@@ -120,6 +80,8 @@ static const int trapped[] = {
     SCMP_SYS(io_uring_setup),
 };
 
+static const int reads[] = { SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64) };
+
 /* Bytes to the output, to standard output and error, and to the terminal of a question. */
 static const int writes[] = { SCMP_SYS(write), SCMP_SYS(writev) };
 
@@ -129,7 +91,7 @@ static const int changes[] = { SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS
 
 /* What names lead to, for finding what an image refers to: not needed once its last file is open. */
 static const int before_seal[] = {
-    SCMP_SYS(readlink),   SCMP_SYS(readlinkat), SCMP_SYS(getcwd), SCMP_SYS(getdents64),
+    SCMP_SYS(readlink),   SCMP_SYS(readlinkat), SCMP_SYS(getcwd),
     SCMP_SYS(faccessat2), SCMP_SYS(faccessat),  SCMP_SYS(access),
 };
 
@@ -141,6 +103,14 @@ static const unsigned long terminal_ioctls[] = { TCSETS, TCSETSW, TCSETSF };
 
 /* F_SETOWN and F_SETSIG would send signals. */
 static const int fcntls[] = { F_GETFD, F_SETFD, F_GETFL };
+
+/* What libc, libcrypto and compilers' runtimes advise about their own memory. Others break memory for all who
+ * have the same file in it (MADV_HWPOISON, with the rights of root), or write to files. The numbers that
+ * older headers lack are those of guard pages, which threads of newer libc have. */
+static const int advice[] = {
+    MADV_NORMAL, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP,
+    MADV_DODUMP, 102,           103
+};
 
 /* What opens a file for anything but reading: the access mode (O_ACCMODE of musl has the bit of O_PATH,
  * too, and that neither reads nor writes), and the bit of O_TMPFILE that is not O_DIRECTORY. */
@@ -173,18 +143,16 @@ static void allow_opening(struct filter *filter)
     ALLOW_IF(filter, SCMP_SYS(open), filter_bits(1, WRITING, 0));
 }
 
-static void allow_fcntls(struct filter *filter, bool duplicates)
+static void allow_fcntls(struct filter *filter, int first_duplicate)
 {
     for (size_t i = 0; i < FILTER_COUNT_OF(fcntls); i++) {
         ALLOW_IF(filter, SCMP_SYS(fcntl), filter_number(1, fcntls[i]));
         ALLOW_IF(filter, SCMP_SYS(fcntl64), filter_number(1, fcntls[i]));
     }
-    if (duplicates) {
-        ALLOW_IF(filter, SCMP_SYS(fcntl), filter_number(1, F_DUPFD_CLOEXEC),
-                 filter_number(2, SYSCALLS_FIRST_DUPLICATE));
-        ALLOW_IF(filter, SCMP_SYS(fcntl64), filter_number(1, F_DUPFD_CLOEXEC),
-                 filter_number(2, SYSCALLS_FIRST_DUPLICATE));
-    }
+    ALLOW_IF(filter, SCMP_SYS(fcntl), filter_number(1, F_DUPFD_CLOEXEC),
+             filter_number(2, first_duplicate));
+    ALLOW_IF(filter, SCMP_SYS(fcntl64), filter_number(1, F_DUPFD_CLOEXEC),
+             filter_number(2, first_duplicate));
 }
 
 static void allow_ioctls(struct filter *filter, int terminal_fd)
@@ -199,7 +167,7 @@ static void allow_ioctls(struct filter *filter, int terminal_fd)
 }
 
 /* A descriptor is known by its number. Nothing can put another file that is open for writing there:
- * duplicates get higher numbers, and what is opened is for reading. */
+ * duplicates get higher numbers than all of these, and what is opened is for reading. */
 static void allow_writing(struct filter *filter, const struct syscalls_needs *needs)
 {
     for (size_t i = 0; i < FILTER_COUNT_OF(writes); i++) {
@@ -228,7 +196,9 @@ static void allow_memory(struct filter *filter, size_t end)
 {
     ALLOW_IF(filter, SCMP_SYS(munmap), filter_at_least(0, end));
     ALLOW_IF(filter, SCMP_SYS(mprotect), filter_at_least(0, end));
-    ALLOW_IF(filter, SCMP_SYS(madvise), filter_at_least(0, end));
+    for (size_t i = 0; i < FILTER_COUNT_OF(advice); i++) {
+        ALLOW_IF(filter, SCMP_SYS(madvise), filter_at_least(0, end), filter_number(2, advice[i]));
+    }
     ALLOW_IF(filter, SCMP_SYS(mremap), filter_at_least(0, end), filter_bits(3, MREMAP_FIXED, 0));
     if (MMAP_IS_SEEN) {
         ALLOW_IF(filter, MMAP, filter_bits(3, MAP_FIXED | MAP_SHARED, 0));
@@ -236,6 +206,45 @@ static void allow_memory(struct filter *filter, size_t end)
     } else {
         filter_decide(filter, SCMP_ACT_ALLOW, MMAP, 0, NULL);
     }
+}
+
+/* What is read from a standard output or error, or from a duplicate of it, is not an image's: another program's
+ * file if it is open for reading too, or what the user types. */
+static void exclude_reading(struct filter *filter, int fd)
+{
+    const uint32_t denied = SCMP_ACT_ERRNO(EACCES);
+
+    for (size_t i = 0; i < FILTER_COUNT_OF(reads); i++) {
+        FILTER_IF(filter, denied, reads[i], filter_number(0, fd));
+    }
+    FILTER_IF(filter, denied, SCMP_SYS(fcntl), filter_number(0, fd),
+              filter_number(1, F_DUPFD_CLOEXEC));
+    FILTER_IF(filter, denied, SCMP_SYS(fcntl64), filter_number(0, fd),
+              filter_number(1, F_DUPFD_CLOEXEC));
+    if (MMAP_IS_SEEN) {
+        FILTER_IF(filter, denied, MMAP, filter_number(4, fd));
+    }
+}
+
+/* Some machines ignore the highest byte of an address (a tag): to the kernel it is then one of the addresses
+ * that are protected, to a filter it is a higher one. */
+static void exclude_tags(struct filter *filter)
+{
+#if UINTPTR_MAX > UINT32_MAX
+    static const int calls[] = { SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(madvise),
+                                 SCMP_SYS(mremap) };
+    const uint32_t denied = SCMP_ACT_ERRNO(ENOSYS);
+    const struct scmp_arg_cmp tagged = filter_at_least(0, UINT64_C(1) << 56);
+
+    for (size_t i = 0; i < FILTER_COUNT_OF(calls); i++) {
+        filter_decide(filter, denied, calls[i], 1, &tagged);
+    }
+    if (MMAP_IS_SEEN) {
+        filter_decide(filter, denied, MMAP, 1, &tagged);
+    }
+#else
+    (void)filter;
+#endif
 }
 
 static void allow_processes(struct filter *filter)
@@ -272,16 +281,43 @@ static void allow_commit(struct filter *filter, const struct syscalls_commit *co
              filter_bits(4, ~(uint32_t)RENAME_NOREPLACE, 0));
 }
 
+/* What other arguments of allowed calls would do. A filter of its own, since one that lists what is allowed
+ * cannot exclude single descriptors, nor test an argument twice. */
+static bool exclude(const struct syscalls_needs *needs)
+{
+    struct filter filter;
+
+    filter_begin(&filter, SCMP_ACT_ALLOW);
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        exclude_reading(&filter, fd);
+        if (fd != needs->output_fd) {
+            /* As with a pipe. */
+            FILTER_IF(&filter, SCMP_ACT_ERRNO(ESPIPE), SCMP_SYS(lseek), filter_number(0, fd));
+            FILTER_IF(&filter, SCMP_ACT_ERRNO(ESPIPE), SCMP_SYS(_llseek), filter_number(0, fd));
+        }
+    }
+    exclude_tags(&filter);
+    if (needs->commit != NULL) {
+        /* Else another directory could be opened at the number of the output's. */
+        FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(close),
+                  filter_number(0, needs->commit->directory_fd));
+    }
+    return filter_load(&filter);
+}
+
 bool syscalls_restrict(const struct syscalls_needs *needs)
 {
     struct filter filter;
 
+    if (!exclude(needs)) {
+        return false;
+    }
     filter_begin(&filter, SCMP_ACT_ERRNO(ENOSYS));
     filter_decide_all(&filter, SCMP_ACT_ALLOW, allowed, FILTER_COUNT_OF(allowed));
     filter_decide_all(&filter, SCMP_ACT_ALLOW, before_seal, FILTER_COUNT_OF(before_seal));
     filter_decide_all(&filter, SCMP_ACT_TRAP, trapped, FILTER_COUNT_OF(trapped));
     allow_opening(&filter);
-    allow_fcntls(&filter, needs->output_fd < SYSCALLS_FIRST_DUPLICATE);
+    allow_fcntls(&filter, syscalls_first_duplicate(needs));
     allow_ioctls(&filter, needs->terminal_fd);
     allow_writing(&filter, needs);
     allow_memory(&filter, needs->commit != NULL ? needs->commit->names->end : 0);
@@ -292,16 +328,14 @@ bool syscalls_restrict(const struct syscalls_needs *needs)
     return filter_load(&filter);
 }
 
-bool syscalls_seal(bool landlocked)
+bool syscalls_seal(void)
 {
     static const int opens[] = { SCMP_SYS(openat), SCMP_SYS(open) };
     struct filter filter;
 
     filter_begin(&filter, SCMP_ACT_ALLOW);
     filter_decide_all(&filter, SCMP_ACT_ERRNO(ENOSYS), before_seal, FILTER_COUNT_OF(before_seal));
-    if (!landlocked) {
-        filter_decide_all(&filter, SCMP_ACT_ERRNO(EACCES), opens, FILTER_COUNT_OF(opens));
-    }
+    filter_decide_all(&filter, SCMP_ACT_ERRNO(EACCES), opens, FILTER_COUNT_OF(opens));
     FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(fcntl), filter_number(1, F_DUPFD_CLOEXEC));
     FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(fcntl64),
               filter_number(1, F_DUPFD_CLOEXEC));
@@ -325,9 +359,8 @@ bool syscalls_restrict(const struct syscalls_needs *needs)
     return false;
 }
 
-bool syscalls_seal(bool landlocked)
+bool syscalls_seal(void)
 {
-    (void)landlocked;
     return false;
 }
 

@@ -7,13 +7,9 @@
 
 #include "pinned.h"
 
-/* Duplicates of descriptors get this number or a higher one, so that none takes the place of standard
- * output or of the output. */
-enum { SYSCALLS_FIRST_DUPLICATE = 32 };
-
 /* What finishing a conversion to a file takes, beside writing to it. */
 struct syscalls_commit {
-    int directory_fd; /* where both names are */
+    int directory_fd; /* where both names are; cannot be closed any more */
     const struct pinned_names *names;
 };
 
@@ -24,17 +20,20 @@ struct syscalls_needs {
     int terminal_fd; /* a passphrase is asked for there; -1: it is not */
 };
 
+/* Duplicates of descriptors get this number or a higher one, so that none takes the place of one that is
+ * written to. */
+int syscalls_first_duplicate(const struct syscalls_needs *needs);
+
 /* From here on this thread and those it starts make no system call but those of reading files, writing
  * to standard output, standard error and the descriptors of `needs`, memory, threads and time, and those
- * of the commit. Files are opened for reading only. Descriptors are duplicated by F_DUPFD_CLOEXEC with
- * SYSCALLS_FIRST_DUPLICATE alone, and not at all if the output's number is not below. Calls that only an
- * attack would make raise SIGSYS, all others fail with ENOSYS. False: not built in, or the kernel
- * refuses. */
+ * of the commit. Files are opened for reading only, no directory is listed. Standard output and error are not read, and only
+ * an output is written at another place than where it stands. Descriptors other than the standard ones are
+ * duplicated by F_DUPFD_CLOEXEC with syscalls_first_duplicate alone. Calls that only an attack would make
+ * raise SIGSYS, all others fail with ENOSYS. False: not built in, or the kernel refuses. */
 bool syscalls_restrict(const struct syscalls_needs *needs);
 
 /* And from here on no memory becomes executable, no descriptor is duplicated, no terminal is changed,
- * no link is read and no directory listed, and no file is opened at all (EACCES); with `landlocked` those that Landlock has been
- * told to allow still are. */
-bool syscalls_seal(bool landlocked);
+ * no link is read, and no file is opened at all (EACCES). */
+bool syscalls_seal(void);
 
 #endif

@@ -130,7 +130,7 @@ static bool open_device(struct target *target)
 {
     target->kind = TARGET_DEVICE;
     /* On a block device O_EXCL asks the kernel to fail if it is mounted or otherwise in use. */
-    target->fd = output_path_open(&target->where, O_RDWR | O_EXCL);
+    target->fd = output_path_open(&target->where, O_WRONLY | O_EXCL);
     if (target->fd < 0) {
         if (errno == EBUSY) {
             report(target->path, "the device is in use (mounted?)");

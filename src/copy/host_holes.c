@@ -5,9 +5,10 @@
  * An image can set clusters aside that were never written (preallocation): a terabyte of "data"
  * that the file system knows to be nothing. Asking it saves reading zeros for minutes.
  *
- * SEEK_DATA moves the offset of the open file description, which may be the caller's own. So the
- * question is put to a description of ours, made from the descriptor itself and not from any name;
- * where that cannot be had, holes are simply not seen. */
+ * SEEK_DATA moves the offset of the open file description. Where the library opened the file, nothing
+ * depends on that offset. Else it may be the caller's own, so the question is put to a description of
+ * ours, made from the descriptor itself and not from any name; where that cannot be had, holes are simply
+ * not seen. */
 #include "host_holes.h"
 
 #include <errno.h>
@@ -29,18 +30,23 @@ void q2_host_holes_init(struct q2_host_holes *holes)
     }
 }
 
+static void forget(struct q2_host_view *view)
+{
+    if (view->own_fd >= 0 && view->own_fd != view->fd) {
+        close(view->own_fd);
+    }
+}
+
 void q2_host_holes_deinit(struct q2_host_holes *holes)
 {
     for (size_t i = 0; i < VIEWS; i++) {
-        if (holes->view[i].own_fd >= 0) {
-            close(holes->view[i].own_fd);
-        }
+        forget(&holes->view[i]);
     }
 }
 
 #if defined(__linux__) && defined(SEEK_DATA) && defined(SEEK_HOLE)
-/* A second description of the file behind fd, or -1. */
-static int reopen(int fd)
+/* A description of the file behind fd that may be sought in, or -1. */
+static int description_of(int fd, bool may_seek)
 {
     char path[48];
     struct stat st;
@@ -51,6 +57,9 @@ static int reopen(int fd)
     }
     if ((uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size) {
         return -1;
+    }
+    if (may_seek) {
+        return fd;
     }
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -75,18 +84,16 @@ static void look(struct q2_host_view *view, uint64_t host_off)
     view->to = end > at ? (uint64_t)end : UINT64_MAX;
 }
 
-uint64_t q2_host_holes_find(struct q2_host_holes *holes, int fd, uint64_t host_off, uint64_t bytes,
-                            bool *hole_ret)
+uint64_t q2_host_holes_find(struct q2_host_holes *holes, int fd, bool may_seek, uint64_t host_off,
+                            uint64_t bytes, bool *hole_ret)
 {
     struct q2_host_view *view = &holes->view[(unsigned)fd % VIEWS];
 
     *hole_ret = false;
     if (fd != view->fd) {
-        if (view->own_fd >= 0) {
-            close(view->own_fd);
-        }
+        forget(view);
         view->fd = fd;
-        view->own_fd = reopen(fd);
+        view->own_fd = description_of(fd, may_seek);
         view->from = view->to = 0;
     }
     if (view->own_fd < 0) {
@@ -99,11 +106,12 @@ uint64_t q2_host_holes_find(struct q2_host_holes *holes, int fd, uint64_t host_o
     return view->to - host_off < bytes ? view->to - host_off : bytes;
 }
 #else
-uint64_t q2_host_holes_find(struct q2_host_holes *holes, int fd, uint64_t host_off, uint64_t bytes,
-                            bool *hole_ret)
+uint64_t q2_host_holes_find(struct q2_host_holes *holes, int fd, bool may_seek, uint64_t host_off,
+                            uint64_t bytes, bool *hole_ret)
 {
     (void)holes;
     (void)fd;
+    (void)may_seek;
     (void)host_off;
     *hole_ret = false;
     return bytes;

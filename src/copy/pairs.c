@@ -149,8 +149,9 @@ static int find_run(struct q2_pairs *pairs, struct q2_pair_side *side, struct qc
     if (extent->kind == QCOW2_EXTENT_DATA) {
         fd = qcow2_extent_fd(side->image, extent);
         if (fd >= 0) {
-            side->run =
-                q2_host_holes_find(&side->holes, fd, extent->host_offset, extent->length, &hole);
+            side->run = q2_host_holes_find(&side->holes, fd,
+                                           qcow2_extent_may_seek(side->image, extent) == 1,
+                                           extent->host_offset, extent->length, &hole);
             side->zero = hole;
         }
     }

@@ -88,7 +88,8 @@ static void classify(struct q2_plan *plan)
     }
     if (fd >= 0 && plan->limits.host_holes) {
         run->length =
-            q2_host_holes_find(&plan->holes, fd, extent->host_offset, extent->length, &hole);
+            q2_host_holes_find(&plan->holes, fd, qcow2_extent_may_seek(plan->image, extent) == 1,
+                               extent->host_offset, extent->length, &hole);
         if (hole) {
             run->kind = Q2_PIECE_ZERO;
         }

@@ -116,6 +116,12 @@ int qcow2_extent_fd(const struct qcow2_image *image, const struct qcow2_extent *
     return q2_layer_data(layer)->fd;
 }
 
+int qcow2_extent_may_seek(const struct qcow2_image *image, const struct qcow2_extent *extent)
+{
+    return qcow2_extent_fd(image, extent) >= 0 &&
+           q2_layer_data(q2_image_layer(image, extent->depth))->own_offset;
+}
+
 int qcow2_extent_same(const struct qcow2_image *image_a, const struct qcow2_extent *a,
                       const struct qcow2_image *image_b, const struct qcow2_extent *b)
 {

@@ -23,11 +23,13 @@
 #include <qcow2.h>
 
 #include "base/error.h"
+#include "source/file.h"
 #include "source/open_file.h"
 
 struct file {
     int fd;
     int close_fd;
+    bool own_offset; /* opened here, so that no one else shares its file offset */
     char name[];
 };
 
@@ -159,6 +161,7 @@ int qcow2_source_from_fd(int fd, const char *name, int close_fd, struct qcow2_so
     }
     file->fd = fd;
     file->close_fd = close_fd;
+    file->own_offset = false;
     memcpy(file->name, name != NULL ? name : "", name_bytes);
     *source_ret = (struct qcow2_source){
         .size = sizeof *source_ret,
@@ -190,8 +193,17 @@ int qcow2_source_from_path_at(int directory, const char *file, const char *name,
     r = qcow2_source_from_fd(fd, name != NULL ? name : file, 1, source_ret, err);
     if (r < 0) {
         (void)close(fd);
+        return r;
     }
-    return r;
+#ifdef __linux__ /* others give /dev/fd/N the offset of N */
+    ((struct file *)source_ret->ctx)->own_offset = true;
+#endif
+    return 0;
+}
+
+bool q2_source_has_own_offset(const struct qcow2_source *source)
+{
+    return source->read_at == file_read_at && ((const struct file *)source->ctx)->own_offset;
 }
 
 int qcow2_source_from_path(const char *path, struct qcow2_source *source_ret,

@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "source/file.h"
 
 enum { LEAST_BLOCKS = 8 };
 #define UNCOUNTED_BYTES (UINT64_C(16) << 30)
@@ -61,6 +62,7 @@ int q2_window_init(struct q2_window *window, const struct qcow2_source *source,
     }
     if (source->get_fd != NULL) {
         window->fd = source->get_fd(source->ctx);
+        window->own_offset = q2_source_has_own_offset(source);
     }
     window->identity = q2_identity_of(window->fd);
     window->stored_bytes = q2_min_u64(window->size_bytes, window->identity.stored_bytes);

@@ -26,6 +26,7 @@ struct q2_window {
     uint64_t stored_bytes;      /* what is stored of them: less, if the file has holes */
     uint64_t end;               /* how far reads may reach: the size rounded up to a cluster */
     int fd;                     /* for the copy engine, or -1 */
+    bool own_offset;            /* of `fd`: nothing depends on where it stands */
     struct q2_identity identity;
 };
 

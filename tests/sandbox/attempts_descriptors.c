@@ -2,6 +2,7 @@
 /* attempts_descriptors.c - files by descriptors that are open: to write to one that is not the output, and
  * to put it where the output was. */
 #ifdef __linux__
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stddef.h>
@@ -16,7 +17,8 @@
 #include <unistd.h>
 
 #include "attempts.h"
-#include "syscalls.h"
+
+enum { FIRST_DUPLICATE = 32, DESCRIPTORS = 64 };
 
 static long gathered(int fd)
 {
@@ -82,6 +84,11 @@ static long mapped(int fd, int first_protection, int flags)
     return 0;
 }
 
+static long mapped_to_read(int fd)
+{
+    return mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1 : 0;
+}
+
 /* Another descriptor at the number of the output. */
 enum way { BY_DUP, BY_DUP2, BY_DUP3, BY_DUPFD, BY_DUPFD_CLOEXEC };
 
@@ -118,7 +125,48 @@ static long mode_changed_instead(enum way way)
 
 static long duplicated(int fd)
 {
-    return fcntl(fd, F_DUPFD_CLOEXEC, SYSCALLS_FIRST_DUPLICATE);
+    return fcntl(fd, F_DUPFD_CLOEXEC, FIRST_DUPLICATE);
+}
+
+/* What the tool has opened to ask for a passphrase, or -1. */
+static int terminal(void)
+{
+    for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS; fd++) {
+        if (isatty(fd) == 1) {
+            return fd;
+        }
+    }
+    errno = ENXIO;
+    return -1;
+}
+
+static long written_to_terminal(void)
+{
+    int fd = terminal();
+
+    return fd < 0 ? -1 : write(fd, "forged", 6);
+}
+
+/* Duplicates until one has the number of the terminal, and so may be written to. */
+static long put_at_terminal(int fd)
+{
+    int wanted = terminal();
+    int got = -1;
+
+    if (wanted < 0 || close(wanted) != 0) {
+        return -1;
+    }
+    while (got < wanted) {
+        got = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_DUPLICATE);
+        if (got < 0) {
+            return -1;
+        }
+        if (got > wanted) {
+            errno = EMFILE;
+            return -1;
+        }
+    }
+    return write(wanted, "forged", 6);
 }
 
 /* With the number of the output free. */
@@ -194,6 +242,18 @@ static long flock_all(void)
     X(cutting_a_duplicate_of_the_stray, duplicate_cut(place.stray))                                \
     X(the_stray_at_standard_error, put_at_standard_error(place.stray, 0))                          \
     X(the_stray_at_standard_error_itself, put_at_standard_error(place.stray, STDERR_FILENO))       \
+    X(duplicating_standard_output, duplicated(STDOUT_FILENO))                                      \
+    X(duplicating_standard_error, duplicated(STDERR_FILENO))                                       \
+    X(reading_standard_output, read(STDOUT_FILENO, (char[1]){ 0 }, 1))                             \
+    X(reading_standard_error, read(STDERR_FILENO, (char[1]){ 0 }, 1))                              \
+    X(reading_standard_error_by_readv,                                                             \
+      readv(STDERR_FILENO, &(struct iovec){ (char[1]){ 0 }, 1 }, 1))                               \
+    X(reading_standard_error_by_pread, pread(STDERR_FILENO, (char[1]){ 0 }, 1, 0))                 \
+    X(reading_standard_error_as_memory, mapped_to_read(STDERR_FILENO))                             \
+    X(going_back_in_standard_output, lseek(STDOUT_FILENO, 0, SEEK_SET))                            \
+    X(going_back_in_standard_error, lseek(STDERR_FILENO, 0, SEEK_SET))                             \
+    X(writing_to_the_terminal, written_to_terminal())                                              \
+    X(the_stray_at_the_terminal, put_at_terminal(place.stray))                                     \
     X(changing_flags, fcntl(place.stray, F_SETFL, 0))                                              \
     X(owning_a_descriptor, fcntl(place.output, F_SETOWN, getppid()))                               \
     X(leasing, fcntl(place.stray, F_SETLEASE, F_UNLCK))                                            \

@@ -16,6 +16,8 @@
 
 #include "attempts.h"
 
+enum { DESCRIPTORS = 64 };
+
 /* Calls that some machines do not have. */
 #ifdef SYS_open
 #define OLD(...) syscall(__VA_ARGS__)
@@ -100,6 +102,18 @@ static long listed(void)
     return fd < 0 ? -1 : syscall(SYS_getdents64, fd, room, sizeof room);
 }
 
+/* One that was opened before. */
+static long open_directory_listed(void)
+{
+    char room[4096];
+    long result = -1;
+
+    for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS && result < 0; fd++) {
+        result = syscall(SYS_getdents64, fd, room, sizeof room);
+    }
+    return result;
+}
+
 static long working_directory(void)
 {
     char room[4096];
@@ -113,6 +127,22 @@ static long rename_elsewhere(void)
     int other = openat(place.directory, "/sys", O_PATH | O_DIRECTORY);
 
     if (other < 0 || dup2(other, place.directory) < 0) {
+        return -1;
+    }
+    return renameat(place.directory, place.names.temporary, place.directory, place.names.final);
+}
+
+/* The same, by opening another directory at the number. */
+static long rename_where_opened(void)
+{
+    int other;
+
+    if (close(place.directory) != 0) {
+        return -1;
+    }
+    other = openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+    if (other != place.directory) {
+        errno = other < 0 ? errno : EBADF; /* a lower number was free */
         return -1;
     }
     return renameat(place.directory, place.names.temporary, place.directory, place.names.final);
@@ -132,9 +162,14 @@ static long renamed(unsigned flags)
     X(reading_inside, openat(place.directory, "file", O_RDONLY))                                   \
     X(reading_inside_from_a_path, reopened_from_path(O_RDONLY))                                    \
     X(reopening_the_image, reopened(place.image, O_RDONLY))                                        \
+    X(reading_a_device, open("/dev/zero", O_RDONLY))                                               \
+    X(naming_a_file_outside, open("/etc/passwd", O_PATH))                                          \
+    X(opening_the_pipe_of_standard_output, open("/proc/self/fd/1", O_RDONLY | O_NONBLOCK))         \
+    X(opening_a_name_of_the_kernel, open("/proc/self/ns/user", O_RDONLY))                          \
     X(naming_a_file, openat(place.directory, "file", O_PATH | O_NOFOLLOW))                         \
     X(looking_at_names, looked_at("file"))                                                         \
     X(listing_inside, listed())                                                                    \
+    X(listing_an_open_directory, open_directory_listed())                                          \
     X(reading_a_link, link_read())                                                                 \
     X(reading_a_link_at, link_read_at())                                                           \
     X(asking_for_access, access("file", R_OK))                                                     \
@@ -179,6 +214,7 @@ static long renamed(unsigned flags)
     X(renaming_to_another_name,                                                                    \
       renameat(place.directory, place.names.temporary, place.directory, "file"))                   \
     X(renaming_in_another_directory, rename_elsewhere())                                           \
+    X(renaming_in_a_directory_opened_instead, rename_where_opened())                               \
     X(changing_a_mode_by_chmod, chmod("file", 0777))                                               \
     X(changing_a_mode_by_fchmodat, fchmodat(place.directory, "file", 0777, 0))                     \
     X(changing_a_mode_by_fchmodat2,                                                                \

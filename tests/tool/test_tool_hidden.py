@@ -15,8 +15,8 @@ import toolrun
 from chainrun import overlay
 from toolrun import COMMANDS, good, run
 
-# What is ignored where a font does not know it, of other categories than those below, and the blank pattern.
-IGNORED = {0x34f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x2065, 0x2800, 0x3164, 0xffa0, *range(0x180b, 0x1810),
+# What is ignored where a font does not know it, of other categories than those below, and what is blank.
+IGNORED = {0x16fe4, 0x1d159, 0x34f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x2065, 0x2800, 0x3164, 0xffa0, *range(0x180b, 0x1810),
            *range(0xfe00, 0xfe10), *range(0xfff0, 0xfff9), *range(0xe0000, 0xe1000)}
 NONCHARACTERS = {*range(0xfdd0, 0xfdf0), *(plane << 16 | last for plane in range(17) for last in (0xfffe, 0xffff))}
 SURROGATES = range(0xd800, 0xe000)

@@ -193,6 +193,10 @@ static void only_stored_data_that_is_there_has_a_descriptor(void **state)
 
     (void)state;
     assert_int_equal(fd, pair.fds[0]);
+    /* The descriptor is the caller's, and so is its offset. */
+    assert_int_equal(qcow2_extent_may_seek(pair.a, &data), 0);
+    assert_int_equal(qcow2_extent_may_seek(NULL, &data), 0);
+    assert_int_equal(qcow2_extent_may_seek(pair.a, NULL), 0);
     assert_int_equal(pread(fd, &byte, 1, (off_t)data.host_offset), 1);
     assert_int_equal(byte, pair.sample.disk[0]);
     assert_int_equal(qcow2_extent_fd(NULL, &data), -1);

@@ -91,8 +91,10 @@ static void descriptor_of_an_extent_gives_its_bytes(void **state)
     assert_int_equal(pread(fd, buf, 4086, (off_t)extent.host_offset), 4086);
     assert_memory_equal(buf, sample.disk + 10, 4086);
     assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    assert_int_equal(qcow2_extent_may_seek(image, &extent), 1);
     while (qcow2_next_extent(image, &cursor, UINT64_MAX, &extent, NULL) == 1) {
         assert_int_equal(qcow2_extent_fd(image, &extent), -1);
+        assert_int_equal(qcow2_extent_may_seek(image, &extent), 0);
     }
     qcow2_close(image);
 }
