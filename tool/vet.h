@@ -5,7 +5,8 @@
  *   vet_rules.c    the table of rules, and which severity each has now
  *   vet_open.c     opening the image, and what it means that it does not open
  *   vet_disguise.c what a raw disk may be taken for
- *   vet_second.c   what a qcow2 file may be taken for besides
+ *   vet_second.c   what a qcow2 file may be taken for besides, by bytes at fixed places
+ *   vet_records.c  the same, by records
  *   vet_header.c   rules about what the headers say
  *   vet_stray.c    bytes of the first cluster that no header accounts for
  *   vet_tables.c   rules about what the tables say
