@@ -803,8 +803,8 @@ STRAY = {
     'padding_of_the_last_field': ({}, [(105, b'\1')], 105, 1),
     'header_that_says_it_is_longer': ({'header': {'header_length': 1024}}, [(112, b'x' * 900)],
                                       112, 900),
-    'padding_of_an_extension': ({'extensions': [NAMED]}, [(112 + 8 + 3, b'12345')], 123, 5),
-    'behind_the_last_extension': ({'extensions': [NAMED]}, [(140, b'x')], 140, 1),
+    'padding_of_an_extension': ({'extensions': [NAMED], 'backing_file': b'base'}, [(112 + 8 + 3, b'12345')], 123, 5),
+    'behind_the_last_extension': ({'extensions': [NAMED], 'backing_file': b'base'}, [(140, b'x')], 140, 1),
     'place_of_a_backing_file_that_is_not_named': ({'header': {'backing_file_offset': 0x123}}, [], 14, 2),
     'place_of_snapshots_that_there_are_not': ({'header': {'snapshots_offset': 0x1000}}, [], 70, 1),
     'features_that_are_not_named': ({'extensions': [build.Extension(
@@ -821,10 +821,21 @@ STRAY = {
     'bytes_after_the_last_whole_feature': ({'extensions': [build.Extension(
         build.EXT_FEATURE_NAMES, (b'\1\5name').ljust(48, b'\0') + b'\1\6na')]}, [], 112 + 8 + 48, 4),
     'format_of_a_backing_file_that_does_not_count': ({'extensions': [build.Extension(
-        build.EXT_BACKING_FORMAT, b'x' * 15), NAMED]}, [], 112 + 8, 15),
+        build.EXT_BACKING_FORMAT, b'x' * 15), NAMED], 'backing_file': b'base'}, [], 112, 5 + 15),
+    'format_without_a_backing_file': ({'extensions': [NAMED]}, [], 112 + 8, 3),
+    'format_of_a_backing_file_that_is_no_text': ({'extensions': [build.Extension(
+        build.EXT_BACKING_FORMAT, b'r\x01w')], 'backing_file': b'base'}, [], 112 + 8, 3),
+    'bitmaps_that_are_out_of_date': ({'extensions': [build.Extension(
+        build.EXT_BITMAPS, b'x' * 24)]}, [], 112 + 8, 24),
+    'bitmaps_of_version_2': ({'version': 2, 'extensions': [build.Extension(
+        build.EXT_BITMAPS, b'x' * 24)]}, [], 72 + 8, 24),
+    'bitmaps_that_do_not_count': ({'extensions': [build.Extension(build.EXT_BITMAPS, b'x' * 24)] * 3 + [
+        build.Extension(build.EXT_BITMAPS, bytes(24))]}, [], 112, 3 * (5 + 24)),
+    'feature_names_that_do_not_count': ({'extensions': [build.feature_names((0, 0, b'dirty bit'))] * 2},
+                                        [], 112, 5 + 9),
     'name_of_a_data_file_that_does_not_count': ({'extensions': [
         build.Extension(build.EXT_DATA_FILE, b'x' * 900), build.Extension(build.EXT_DATA_FILE, b'')]},
-        [], 112 + 8, 900),
+        [], 112, 6 + 900),
     'behind_the_header_of_version_2': ({'version': 2}, [(100, b'x')], 100, 1),
     'within_a_name': ({'backing_file': b'base\0' + b'x' * 90}, [], 112 + 8 + 5, 90),
     'last_byte_of_the_largest_cluster': ({'cluster_bits': 21}, [((1 << 21) - 1, b'x')],
