@@ -778,11 +778,15 @@ struct qcow2_survey_result {
     uint64_t snapshot_disk_bytes;
     uint64_t snapshot_state_bytes;
     uint64_t snapshot_data_bytes;
+
+    /* The bits of all bitmaps together, in bytes: what a program takes at least that keeps them in memory, as QEMU
+     * does whenever it opens the image. A few tables, even in holes, can stand for any number of them. */
+    uint64_t bitmap_bytes;
 };
 #define QCOW2_SURVEY_RESULT_INIT                                                                   \
     {                                                                                              \
         sizeof(struct qcow2_survey_result), { { 0, 0, NULL } }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0                                                                 \
+            0, 0, 0, 0, 0, 0, 0, 0, 0                                                              \
     }
 
 /* Walks all tables of the image itself, refcounts aside, and no data: is it put together as a sound image

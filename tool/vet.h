@@ -53,6 +53,7 @@ enum vet_rule {
     VET_BROKEN_SNAPSHOTS,
     VET_BITMAPS,
     VET_BROKEN_BITMAPS,
+    VET_BITMAP_COST,
     VET_OVERLAP,
     VET_OUTSIDE,
     VET_UNALIGNED,
@@ -83,6 +84,7 @@ struct vet_policy {
     uint32_t max_ratio;
     uint32_t max_expansion;
     uint64_t max_memory_bytes;
+    uint64_t max_bitmap_bytes;
 };
 
 /* Each rule is found at most once; the message counts. */

@@ -91,6 +91,25 @@ static void find_sizes_of_snapshots(struct vet *vet)
     }
 }
 
+/* QEMU loads all bitmaps whenever it opens the image. Their tables may be holes, or ones without a place, so
+ * the length of the file bounds nothing; and the time goes with the square of the number. */
+static void find_cost_of_bitmaps(struct vet *vet)
+{
+    enum { MOST = 4096 };
+    const struct qcow2_survey_result *survey = &vet->survey;
+    char bits[SIZE_TEXT_MAX], most[SIZE_TEXT_MAX];
+
+    if (survey->bitmap_bytes > vet->policy->max_bitmap_bytes) {
+        vet_find(vet, VET_BITMAP_COST, UINT64_MAX,
+                 "has dirty bitmaps of %s (%" PRIu64 " bytes) in memory, more than %s",
+                 size_format(bits, survey->bitmap_bytes), survey->bitmap_bytes,
+                 size_format(most, vet->policy->max_bitmap_bytes));
+    } else if (survey->bitmaps > MOST) {
+        vet_find(vet, VET_BITMAP_COST, UINT64_MAX, "has %" PRIu64 " dirty bitmaps, more than %d",
+                 survey->bitmaps, MOST);
+    }
+}
+
 static void find_contents(struct vet *vet)
 {
     const struct qcow2_survey_result *survey = &vet->survey;
@@ -183,6 +202,7 @@ bool vet_tables(struct vet *vet)
     find_anomalies(vet);
     find_sizes(vet);
     find_sizes_of_snapshots(vet);
+    find_cost_of_bitmaps(vet);
     find_contents(vet);
     return !in_order(&survey) || refcounts(vet);
 }

@@ -46,7 +46,9 @@ int q2_check_find(struct q2_check *check, int kind, uint64_t times, uint64_t hos
         va_start(args, fmt);
         r = vsnprintf(message, sizeof message, fmt, args);
         va_end(args);
-        message[0] = r < 0 ? '\0' : message[0];
+        if (r < 0) {
+            message[0] = '\0';
+        }
         r = check->callback(check->ctx, kind, host_off, message);
     } else {
         r = check->callback(check->ctx, kind, host_off, NULL);

@@ -272,6 +272,46 @@ def broken_bitmaps(path, near):
     return path
 
 
+def bitmaps_of(path, count, granularity_bits, *, cluster_bits=16, size=1 << 41, flags=0):
+    """An image with bitmaps whose tables stand for ones and store nothing."""
+    cluster = 1 << cluster_bits
+    entries = -(-size // (cluster << granularity_bits + 3))
+    common = {'cluster_bits': cluster_bits, 'size': size, 'l2': {0: build.Normal(DATA)},
+              'header': {'autoclear_features': 1}}
+    bare = build.Extension(build.EXT_BITMAPS, bytes(24))
+    directory_at = build.Image(extensions=[bare], **common).lay_out().at['data', 0] + cluster
+    names = [b'%08d' % i for i in range(count)]
+    table_at = directory_at + -(-count * 32 // cluster) * cluster
+    step = -(-entries * 8 // cluster) * cluster
+    directory = b''.join(
+        struct.pack('>QIIBBHI', table_at + i * step, entries, flags, 1, granularity_bits, 8, 0) + name
+        for i, name in enumerate(names))
+    extension = struct.pack('>IIQQ', count, 0, len(directory), directory_at)
+    tables = [(table_at + i * step, struct.pack('>Q', 1) * entries) for i in range(count)]
+    return build.Image(extensions=[build.Extension(build.EXT_BITMAPS, extension)],
+                       writes=[(directory_at, directory), *tables], **common).write(path)
+
+
+def memory_of_bitmaps(path, near):
+    """Of 512 MiB, and of 256 MiB."""
+    return bitmaps_of(path, 1, 10 if near else 9)
+
+
+def memory_of_bitmaps_together(path, near):
+    return bitmaps_of(path, 4 if near else 5, 12)
+
+
+def memory_of_bitmaps_in_use(path, near):
+    """QEMU makes room for them too, and they need no table of the right length."""
+    bitmaps_of(path, 4, 12, flags=1)
+    patch(path, number_at(path, 112 + 8 + 16) + 17, b'\x0d' if near else b'\x09')
+    return path
+
+
+def number_of_bitmaps(path, near):
+    return bitmaps_of(path, 4096 if near else 4097, 16, cluster_bits=9, size=1 << 16)
+
+
 def without_the_autoclear_bit(path, near):
     """QEMU reads the length of the extension before it looks at the bit, and refuses one of another length."""
     return two_clusters(extensions=[build.Extension(build.EXT_BITMAPS, bytes(24 if near else 25))]
@@ -704,6 +744,10 @@ CASES = {
     first_of_two_extensions_broken: ('broken-bitmaps', 'deny'),
     bitmaps_of_one_name: ('broken-bitmaps', 'deny'),
     bitmaps_of_one_name_up_to_a_nul: ('broken-bitmaps', 'deny'),
+    memory_of_bitmaps: ('bitmap-cost', 'deny'),
+    memory_of_bitmaps_together: ('bitmap-cost', 'deny'),
+    memory_of_bitmaps_in_use: ('bitmap-cost', 'deny'),
+    number_of_bitmaps: ('bitmap-cost', 'deny'),
     broken_bitmap_table: ('broken-bitmaps', 'deny'),
     bits_on_table: ('overlap', 'deny'),
     bits_outside: ('outside', 'deny'),
@@ -785,6 +829,26 @@ def test_qemu_refuses_what_is_denied_for_its_bitmaps_and_opens_the_near_miss(tmp
         assert vet(path)[0] == (0 if near else 1)
 
 
+def test_bitmaps_may_cost_what_the_user_allows(tmp_path):
+    path = memory_of_bitmaps(tmp_path / 'image.qcow2', False)
+    options = '--note', 'refcounts'
+    code, found, value = vet(path, *options)
+    assert code == 1 and value['bounds']['bitmap-memory'] == 512 << 20
+    finding, = [f for f in value['findings'] if f['rule'] == 'bitmap-cost']
+    assert 'has dirty bitmaps of 512 MiB (536870912 bytes) in memory, more than 256 MiB' == finding['message']
+    assert 'bitmap-cost' in vet(path, *options, '--max-bitmap-memory', '536870911')[1]
+    code, found, _ = vet(path, *options, '--max-bitmap-memory', '512M')
+    assert code == 0 and 'bitmap-cost' not in found
+
+
+def test_bitmap_of_a_large_disk_with_the_default_granularity_passes(tmp_path):
+    path = tmp_path / 'image.qcow2'
+    toolrun.create(path, '64T')
+    toolrun.qemu_img('bitmap', '--add', path, 'one')
+    code, found, value = vet(path)
+    assert (code, value['bounds']['bitmap-memory']) == (0, 128 << 20) and 'bitmap-cost' not in found
+
+
 @pytest.mark.parametrize('make, said', [
     (virtual_size_of_a_snapshot, 'has a snapshot with a disk of 64 TiB ('),
     (virtual_size_of_a_state, 'has a snapshot with a state of 64 TiB ('),
@@ -803,7 +867,8 @@ STRAY = {
     'padding_of_the_last_field': ({}, [(105, b'\1')], 105, 1),
     'header_that_says_it_is_longer': ({'header': {'header_length': 1024}}, [(112, b'x' * 900)],
                                       112, 900),
-    'padding_of_an_extension': ({'extensions': [NAMED], 'backing_file': b'base'}, [(112 + 8 + 3, b'12345')], 123, 5),
+    'padding_of_an_extension': ({'extensions': [NAMED], 'backing_file': b'base'},
+                                [(112 + 8 + 3, b'12345')], 123, 5),
     'behind_the_last_extension': ({'extensions': [NAMED], 'backing_file': b'base'}, [(140, b'x')], 140, 1),
     'place_of_a_backing_file_that_is_not_named': ({'header': {'backing_file_offset': 0x123}}, [], 14, 2),
     'place_of_snapshots_that_there_are_not': ({'header': {'snapshots_offset': 0x1000}}, [], 70, 1),
