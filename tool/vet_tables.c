@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "size.h"
 
@@ -144,12 +145,14 @@ static void find_contents(struct vet *vet)
 /* A finding, if the image is at fault for not being looked at; false if the machine is. */
 static bool judge(struct vet *vet, const struct qcow2_error *err)
 {
+    bool allows_more = err->code == QCOW2_E_LIMIT && strstr(err->message, "of memory") != NULL;
+
     if (err->code == QCOW2_E_IO || err->code == QCOW2_E_NOMEM) {
         vet->failure = *err;
         return false;
     }
     vet_find(vet, VET_UNCHECKED, err->host_offset, "cannot be looked at: %s%s", err->message,
-             err->code == QCOW2_E_LIMIT ? " (--max-memory allows more)" : "");
+             allows_more ? " (--max-memory allows more)" : "");
     return true;
 }
 

@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -104,20 +103,10 @@ static int survey_all(struct q2_survey *survey)
     return survey->failure;
 }
 
-/* How many bytes of the file are not holes; where that is not known, all. */
-static uint64_t stored_bytes(const struct q2_window *file)
-{
-    struct stat st;
-
-    if (file->fd < 0 || fstat(file->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        return q2_min_u64(file->size_bytes, INT64_MAX);
-    }
-    return (uint64_t)st.st_blocks * 512;
-}
-
 static int prepare(struct q2_survey *survey, uint64_t max_memory_bytes)
 {
     const struct q2_layer *layer = survey->layer;
+    uint64_t stored;
 
     if (layer->format != QCOW2_FORMAT_QCOW2) {
         return q2_error_set(survey->err, QCOW2_E_UNSUPPORTED,
@@ -128,7 +117,10 @@ static int prepare(struct q2_survey *survey, uint64_t max_memory_bytes)
                             "the length of the file is not known, which the survey needs");
     }
     survey->cluster_bytes = UINT64_C(1) << layer->header.cluster_bits;
-    survey->max_table_bytes = stored_bytes(&layer->file) + Q2_SURVEY_HOLE_BYTES;
+    stored =
+        q2_min_u64(layer->file.stored_bytes, INT64_MAX); /* a length, where no blocks are counted */
+    survey->max_table_bytes = stored + Q2_SURVEY_HOLE_BYTES;
+    survey->max_rest_bytes = stored + Q2_SURVEY_REST_BYTES;
     survey->max_memory_bytes = max_memory_bytes != 0 ? max_memory_bytes : DEFAULT_MEMORY_BYTES;
     return 0;
 }

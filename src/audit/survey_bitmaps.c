@@ -133,6 +133,8 @@ static void find_stray_bytes(struct q2_survey *survey, const struct qcow2_bitmap
 {
     uint64_t end = entry_off + Q2_BITMAP_FIXED_BYTES + strlen(bitmap->name);
 
+    q2_survey_text(survey, bitmap->name, strlen(bitmap->name), entry_off + Q2_BITMAP_FIXED_BYTES,
+                   "control characters in the name of a bitmap");
     q2_survey_unused(survey, QCOW2_ANOMALY_STRAY, end, entry_end - end,
                      "bytes after the name of a bitmap");
 }

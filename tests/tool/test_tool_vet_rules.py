@@ -340,6 +340,17 @@ def bitmaps_of_one_name(path, near):
     return path
 
 
+def control_characters_in_the_name_of_a_bitmap(path, near):
+    at = with_bitmaps(path)
+    second = path.read_bytes().index(b'two', number_at(path, at + 16))
+    patch(path, second, b't\xc2\xa0' if near else b't\xc2\x9b')
+    return path
+
+
+def escape_in_the_name_of_a_snapshot(path, near):
+    return two_clusters(snapshots=[build.Snapshot(name=b'one' if near else b'\x1b[2J')]).write(path)
+
+
 def bitmaps_of_one_name_up_to_a_nul(path, near):
     at = with_bitmaps(path)
     directory = number_at(path, at + 16)
@@ -721,6 +732,8 @@ CASES = {
     unknown_extra_data: ('stray-bytes', 'warn'),
     name_of_a_snapshot_with_a_nul: ('stray-bytes', 'warn'),
     name_of_a_snapshot_longer_than_qemus: ('stray-bytes', 'warn'),
+    control_characters_in_the_name_of_a_bitmap: ('stray-bytes', 'warn'),
+    escape_in_the_name_of_a_snapshot: ('stray-bytes', 'warn'),
     padding_of_a_bitmap: ('stray-bytes', 'warn'),
     dirty: ('dirty', 'warn'),
     corrupt: ('corrupt', 'deny'),
