@@ -13,9 +13,9 @@ _qcow2()
     local rules="all not-qcow2 disguised unknown-feature unsupported broken-header truncated over-limit
         unchecked backing-file backing-format data-file encryption key-cost broken-keys
         version-1 unknown-compatible unknown-extension stray-bytes dirty corrupt virtual-size
-        ratio large-l1 snapshots vm-state broken-snapshots bitmaps broken-bitmaps overlap
+        ratio large-l1 snapshots vm-state broken-snapshots bitmaps broken-bitmaps bitmap-cost overlap
         outside unaligned broken-entry reserved-bits shared-data expansion refcounts leaks
-        unused leftover"
+        unused leftover slack"
     local options outputs command=${COMP_WORDS[1]}
 
     COMPREPLY=()
@@ -59,7 +59,7 @@ _qcow2()
         ;;
     vet)
         options="--deny --warn --note --ignore --strict --max-virtual-size --max-ratio --max-expansion
-            --max-memory --list-rules --output"
+            --max-memory --max-bitmap-memory --list-rules --output"
         outputs="human json"
         common="--format --stats --no-sandbox --require-sandbox --quiet --force-share --help"
         ;;
@@ -121,7 +121,7 @@ _qcow2()
         fi
         ;;
     --cache-size | --start-offset | --max-length | --threads | --snapshot | --second-snapshot | \
-        --bitmap | --max-memory | --max-virtual-size | --max-ratio | --max-expansion | --host | \
+        --bitmap | --max-memory | --max-bitmap-memory | --max-virtual-size | --max-ratio | --max-expansion | --host | \
         --internal-snapshot | --options | -o | --sparse-size | -S | -l | -m)
         return
         ;;

@@ -19,9 +19,9 @@ complete -c qcow2 -n "__fish_seen_subcommand_from help" -f -a "info map convert 
 set -l rules all not-qcow2 disguised unknown-feature unsupported broken-header truncated over-limit \
     unchecked backing-file backing-format data-file encryption key-cost broken-keys \
     version-1 unknown-compatible unknown-extension stray-bytes dirty corrupt virtual-size \
-    ratio large-l1 snapshots vm-state broken-snapshots bitmaps broken-bitmaps overlap \
+    ratio large-l1 snapshots vm-state broken-snapshots bitmaps broken-bitmaps bitmap-cost overlap \
     outside unaligned broken-entry reserved-bits shared-data expansion refcounts leaks \
-    unused leftover
+    unused leftover slack
 set -l any "__fish_seen_subcommand_from info map convert cat digest check compare explain vet"
 set -l reading "__fish_seen_subcommand_from info map convert cat digest check compare explain"
 complete -c qcow2 -n "$any" -s f -l format -x -a 'qcow2 raw' -d 'Format of the image'
@@ -76,4 +76,5 @@ complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l strict -d 'Warnings sa
 complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-virtual-size -x -d 'The largest disk'
 complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-ratio -x -d 'Disk to file, at most'
 complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-expansion -x -d 'Data to file, at most'
+complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l max-bitmap-memory -x -d 'Memory of all bitmaps'
 complete -c qcow2 -n "__fish_seen_subcommand_from vet" -l list-rules -d 'Print all rules'

@@ -694,9 +694,8 @@ typedef int qcow2_check_callback(void *ctx, int kind, uint64_t host_offset, cons
 /* Bounds of a check. All zero but `size` is the default; NULL means the same. An image may name one part of
  * its file again and again, and a file may be long and mostly hole: the defaults follow what is stored,
  * that is, the blocks that the file takes on its file system, or its length where the source has no
- * descriptor. An image in which no two tables overlap stays within them, unless the file has more than
- * 2^28 clusters, or more than 2^24 of which less than 4 bytes each are stored: a check takes 4 bytes for
- * each. */
+ * descriptor. An image in which no two tables overlap stays within them unless its file is mostly holes, in
+ * its tables too, or has more than 2^28 clusters: then set the bounds. */
 struct qcow2_check_options {
     size_t size;
     /* Memory. 0: 64 MiB and a byte for each byte stored, but no more than 1 GiB. */
@@ -792,11 +791,15 @@ struct qcow2_survey_result {
     uint64_t snapshot_disk_bytes;
     uint64_t snapshot_state_bytes;
     uint64_t snapshot_data_bytes;
+
+    /* The bits of all bitmaps together, in bytes: what a program takes at least that keeps them in memory, as QEMU
+     * does whenever it opens the image. A few tables, even in holes, can stand for any number of them. */
+    uint64_t bitmap_bytes;
 };
 #define QCOW2_SURVEY_RESULT_INIT                                                                   \
     {                                                                                              \
         sizeof(struct qcow2_survey_result), { { 0, 0, NULL } }, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0                                                                 \
+            0, 0, 0, 0, 0, 0, 0, 0, 0                                                              \
     }
 
 /* Walks all tables of the image itself, refcounts aside, and no data: is it put together as a sound image
@@ -806,8 +809,9 @@ struct qcow2_survey_result {
  * Memory: 128 KiB; 1 byte for each 512 clusters of the file; 4 for each cluster that a table names, and up to 800
  * where no neighbour is named; at most 32 for each compressed cluster that the tables name. Together no more than
  * max_memory_bytes (0: 256 MiB) beside the 128 KiB: QCOW2_E_LIMIT. Work: all tables together may take 256 MiB
- * more than the file stores (holes of a sparse file are not stored): QCOW2_E_LIMIT. Reads at most twice as much,
- * and 128 MiB, whatever the size of the disk.
+ * more than the file stores (holes of a sparse file are not stored), and what follows tables in their last
+ * clusters 1 GiB more: QCOW2_E_LIMIT. Reads at most twice as much of tables, once of the rest, and 128 MiB,
+ * whatever the size of the disk.
  * QCOW2_E_UNSUPPORTED: version 1 or raw, or the length of the source is not known. */
 int qcow2_survey(const struct qcow2_image *image, uint64_t max_memory_bytes,
                  struct qcow2_survey_result *result_ret, struct qcow2_error *err);

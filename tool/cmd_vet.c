@@ -25,6 +25,7 @@ enum {
     ID_MAX_RATIO,
     ID_MAX_EXPANSION,
     ID_MAX_MEMORY,
+    ID_MAX_BITMAP_MEMORY,
     ID_LIST_RULES,
 };
 
@@ -46,6 +47,10 @@ static const struct arg_option options[] = {
       "expansion (default 100)" },
     { ID_MAX_MEMORY, "max-memory", "SIZE",
       "memory that looking at the tables may take, 4 bytes for each cluster of the file (default "
+      "256M)" },
+    { ID_MAX_BITMAP_MEMORY, "max-bitmap-memory", "SIZE",
+      "the memory that the dirty bitmaps may take when they are loaded, for rule bitmap-cost "
+      "(default "
       "256M)" },
     { ID_LIST_RULES, "list-rules", NULL,
       "print every rule with its severity, as the options before make it, and look at nothing" },
@@ -104,6 +109,8 @@ static bool take_option(const struct args *args, int option, struct vet_policy *
         return args_number(args, 1, UINT32_MAX, &policy->max_expansion);
     case ID_MAX_MEMORY:
         return args_size(args, &policy->max_memory_bytes);
+    case ID_MAX_BITMAP_MEMORY:
+        return args_size(args, &policy->max_bitmap_bytes);
     default:
         *list_ret = true;
         return true;

@@ -5,7 +5,8 @@
  *   vet_rules.c    the table of rules, and which severity each has now
  *   vet_open.c     opening the image, and what it means that it does not open
  *   vet_disguise.c what a raw disk may be taken for
- *   vet_second.c   what a qcow2 file may be taken for besides
+ *   vet_second.c   what a qcow2 file may be taken for besides, by bytes at fixed places
+ *   vet_records.c  the same, by records
  *   vet_header.c   rules about what the headers say
  *   vet_stray.c    bytes of the first cluster that no header accounts for
  *   vet_tables.c   rules about what the tables say
@@ -52,6 +53,7 @@ enum vet_rule {
     VET_BROKEN_SNAPSHOTS,
     VET_BITMAPS,
     VET_BROKEN_BITMAPS,
+    VET_BITMAP_COST,
     VET_OVERLAP,
     VET_OUTSIDE,
     VET_UNALIGNED,
@@ -82,6 +84,7 @@ struct vet_policy {
     uint32_t max_ratio;
     uint32_t max_expansion;
     uint64_t max_memory_bytes;
+    uint64_t max_bitmap_bytes;
 };
 
 /* Each rule is found at most once; the message counts. */

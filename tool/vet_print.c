@@ -78,6 +78,9 @@ static void put_bounds(const struct vet *vet)
     if (vet->survey.snapshots > 0) {
         put_snapshot_bounds(&vet->survey);
     }
+    if (vet->survey.bitmaps > 0) {
+        put_size("bitmaps, in memory:", vet->survey.bitmap_bytes, "");
+    }
     put_size("file:", vet->info.file_size, "");
     snprintf(more, sizeof more, "tables %s, unused %s", size_format(size[0], bounds.tables),
              size_format(size[1], bounds.unused + bounds.leftover));
@@ -165,6 +168,7 @@ static json_t *bounds_object(const struct vet *vet, bool *failed)
     set_number(object, "snapshot-virtual-size", surveyed, vet->survey.snapshot_disk_bytes, failed);
     set_number(object, "snapshot-state-size", surveyed, vet->survey.snapshot_state_bytes, failed);
     set_number(object, "snapshot-data-bytes", surveyed, vet->survey.snapshot_data_bytes, failed);
+    set_number(object, "bitmap-memory", surveyed, vet->survey.bitmap_bytes, failed);
     set_number(object, "data-bytes-of-file", surveyed, bounds.data, failed);
     set_number(object, "table-bytes-of-file", surveyed, bounds.tables, failed);
     set_number(object, "unused-bytes-of-file", surveyed, bounds.unused, failed);

@@ -46,6 +46,8 @@ const struct vet_rule_text vet_rules[VET_RULES] = {
     [VET_BROKEN_SNAPSHOTS] = { "broken-snapshots", VET_DENY, "the snapshot table is broken" },
     [VET_BITMAPS] = { "bitmaps", VET_NOTE, "the image has dirty bitmaps" },
     [VET_BROKEN_BITMAPS] = { "broken-bitmaps", VET_DENY, "the dirty bitmaps are broken" },
+    [VET_BITMAP_COST] = { "bitmap-cost", VET_DENY,
+                          "all bitmaps take over --max-bitmap-memory, or are over 4096" },
     [VET_OVERLAP] = { "overlap", VET_DENY,
                       "a table lies where another table or data does, or is named twice" },
     [VET_OUTSIDE] = { "outside", VET_DENY, "a table or data lies outside the file" },
@@ -79,6 +81,7 @@ void vet_policy_begin(struct vet_policy *policy)
         .max_ratio = 1000000,
         .max_expansion = 100,
         .max_memory_bytes = UINT64_C(256) << 20,
+        .max_bitmap_bytes = UINT64_C(256) << 20,
     };
     for (int rule = 0; rule < VET_RULES; rule++) {
         policy->severities[rule] = vet_rules[rule].severity;

@@ -89,7 +89,7 @@ static void account_for_features(struct head *head, uint64_t table, uint64_t tab
     }
 }
 
-/* A name that is what the library returns, which is that of the last extension of its type. */
+/* A name that is what the library returns. */
 static void account_for_name(struct head *head, uint64_t offset, uint64_t length, const char *name)
 {
     if (name != NULL && length >= strlen(name) &&
@@ -98,11 +98,36 @@ static void account_for_name(struct head *head, uint64_t offset, uint64_t length
     }
 }
 
+/* Whether the extension is of a known type and another one of this type follows: readers use the last one, and
+ * writers write one. */
+static bool is_replaced(const struct vet *vet, const struct qcow2_extension *extension,
+                        uint64_t cursor)
+{
+    struct qcow2_extension next;
+
+    while (extension->name != NULL &&
+           qcow2_next_extension(vet->image, 0, &cursor, &next, NULL) == 1) {
+        if (next.type == extension->type) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The format of a backing file is a word, and there is no other format than that of a backing file. */
+static bool has_backing_format(const struct qcow2_info *info)
+{
+    return info->backing_file != NULL && info->backing_format != NULL &&
+           name_length((const unsigned char *)info->backing_format, strlen(info->backing_format)) >
+               0;
+}
+
 static void account_for_extension(const struct vet *vet, struct head *head,
                                   const struct qcow2_extension *extension)
 {
     const struct qcow2_info *info = &vet->info;
     uint64_t offset = extension->host_offset, length = extension->length;
+    bool bitmaps = info->version >= 3 && (info->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) != 0;
 
     account(head, offset - EXTENSION_HEAD, EXTENSION_HEAD);
     /* Opening the image has found all of it in the first cluster. */
@@ -114,13 +139,14 @@ static void account_for_extension(const struct vet *vet, struct head *head,
         account_for_features(head, offset, length);
         break;
     case TYPE_BACKING_FORMAT:
-        account_for_name(head, offset, length, info->backing_format);
+        account_for_name(head, offset, length,
+                         has_backing_format(info) ? info->backing_format : NULL);
         break;
     case TYPE_DATA_FILE:
         account_for_name(head, offset, length, info->data_file);
         break;
     case TYPE_BITMAPS:
-        account(head, offset, length == BITMAPS_LENGTH ? length : 0);
+        account(head, offset, bitmaps && length == BITMAPS_LENGTH ? length : 0);
         break;
     default:
         account(head, offset, length); /* a rule of its own finds extensions of unknown types */
@@ -161,7 +187,9 @@ static void account_for_all(const struct vet *vet, struct head *head)
         account(head, backing_offset(head), strlen(info->backing_file));
     }
     while (qcow2_next_extension(vet->image, 0, &cursor, &extension, NULL) == 1) {
-        account_for_extension(vet, head, &extension);
+        if (!is_replaced(vet, &extension, cursor)) {
+            account_for_extension(vet, head, &extension);
+        }
     }
     account_for_fields(vet, head);
 }

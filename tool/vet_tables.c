@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "size.h"
 
@@ -91,6 +92,25 @@ static void find_sizes_of_snapshots(struct vet *vet)
     }
 }
 
+/* QEMU loads all bitmaps whenever it opens the image. Their tables may be holes, or ones without a place, so
+ * the length of the file bounds nothing; and the time goes with the square of the number. */
+static void find_cost_of_bitmaps(struct vet *vet)
+{
+    enum { MOST = 4096 };
+    const struct qcow2_survey_result *survey = &vet->survey;
+    char bits[SIZE_TEXT_MAX], most[SIZE_TEXT_MAX];
+
+    if (survey->bitmap_bytes > vet->policy->max_bitmap_bytes) {
+        vet_find(vet, VET_BITMAP_COST, UINT64_MAX,
+                 "has dirty bitmaps of %s (%" PRIu64 " bytes) in memory, more than %s",
+                 size_format(bits, survey->bitmap_bytes), survey->bitmap_bytes,
+                 size_format(most, vet->policy->max_bitmap_bytes));
+    } else if (survey->bitmaps > MOST) {
+        vet_find(vet, VET_BITMAP_COST, UINT64_MAX, "has %" PRIu64 " dirty bitmaps, more than %d",
+                 survey->bitmaps, MOST);
+    }
+}
+
 static void find_contents(struct vet *vet)
 {
     const struct qcow2_survey_result *survey = &vet->survey;
@@ -125,12 +145,14 @@ static void find_contents(struct vet *vet)
 /* A finding, if the image is at fault for not being looked at; false if the machine is. */
 static bool judge(struct vet *vet, const struct qcow2_error *err)
 {
+    bool allows_more = err->code == QCOW2_E_LIMIT && strstr(err->message, "of memory") != NULL;
+
     if (err->code == QCOW2_E_IO || err->code == QCOW2_E_NOMEM) {
         vet->failure = *err;
         return false;
     }
     vet_find(vet, VET_UNCHECKED, err->host_offset, "cannot be looked at: %s%s", err->message,
-             err->code == QCOW2_E_LIMIT ? " (--max-memory allows more)" : "");
+             allows_more ? " (--max-memory allows more)" : "");
     return true;
 }
 
@@ -183,6 +205,7 @@ bool vet_tables(struct vet *vet)
     find_anomalies(vet);
     find_sizes(vet);
     find_sizes_of_snapshots(vet);
+    find_cost_of_bitmaps(vet);
     find_contents(vet);
     return !in_order(&survey) || refcounts(vet);
 }

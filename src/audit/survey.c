@@ -106,6 +106,7 @@ static int survey_all(struct q2_survey *survey)
 static int prepare(struct q2_survey *survey, uint64_t max_memory_bytes)
 {
     const struct q2_layer *layer = survey->layer;
+    uint64_t stored;
 
     if (layer->format != QCOW2_FORMAT_QCOW2) {
         return q2_error_set(survey->err, QCOW2_E_UNSUPPORTED,
@@ -116,8 +117,10 @@ static int prepare(struct q2_survey *survey, uint64_t max_memory_bytes)
                             "the length of the file is not known, which the survey needs");
     }
     survey->cluster_bytes = UINT64_C(1) << layer->header.cluster_bits;
-    survey->max_table_bytes =
-        q2_min_u64(layer->file.stored_bytes, INT64_MAX) + Q2_SURVEY_HOLE_BYTES;
+    stored =
+        q2_min_u64(layer->file.stored_bytes, INT64_MAX); /* a length, where no blocks are counted */
+    survey->max_table_bytes = stored + Q2_SURVEY_HOLE_BYTES;
+    survey->max_rest_bytes = stored + Q2_SURVEY_REST_BYTES;
     survey->max_memory_bytes = max_memory_bytes != 0 ? max_memory_bytes : DEFAULT_MEMORY_BYTES;
     return 0;
 }

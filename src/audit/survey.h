@@ -47,6 +47,10 @@ enum {
  * in holes, and then a small file has tables without end. */
 #define Q2_SURVEY_HOLE_BYTES (UINT64_C(256) << 20)
 
+/* What follows tables in their last clusters, together, may take so many bytes more than the file stores. All of
+ * it is read, but QEMU writes a table only as far as it is used: with clusters of 2 MiB most of it is holes. */
+#define Q2_SURVEY_REST_BYTES (UINT64_C(1) << 30)
+
 struct q2_survey {
     const struct qcow2_image *image;
     const struct q2_layer *layer;
@@ -61,6 +65,8 @@ struct q2_survey {
     int failure;          /* 0, or the code that ends the survey at the next step */
     uint64_t table_bytes; /* of all tables claimed, and how many may be */
     uint64_t max_table_bytes;
+    uint64_t rest_bytes; /* after tables, and how many may be */
+    uint64_t max_rest_bytes;
     uint64_t *streams; /* where the compressed clusters of the disk begin */
     uint64_t n_streams, streams_room;
     uint64_t last_l2_off;   /* of the disk's last L2 table; 0: there is none */
@@ -161,6 +167,11 @@ void q2_survey_take_l1_entry(struct q2_survey *survey, uint64_t entry, uint64_t 
  * here. */
 void q2_survey_unused(struct q2_survey *survey, int anomaly, uint64_t host_off, uint64_t n_bytes,
                       const char *what);
+
+/* Notes control characters, ASCII's and those of ISO 6429 in UTF-8: a name that a user has given has none, and a
+ * terminal obeys them where the name is printed. */
+void q2_survey_text(struct q2_survey *survey, const char *text, size_t n, uint64_t host_off,
+                    const char *what);
 
 /* The rest of the cluster in which a table ends. */
 void q2_survey_rest(struct q2_survey *survey, uint64_t table_end, const char *what);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "format/bitmap.h"
 #include "format/extension.h"
@@ -132,8 +133,22 @@ static void find_stray_bytes(struct q2_survey *survey, const struct qcow2_bitmap
 {
     uint64_t end = entry_off + Q2_BITMAP_FIXED_BYTES + strlen(bitmap->name);
 
+    q2_survey_text(survey, bitmap->name, strlen(bitmap->name), entry_off + Q2_BITMAP_FIXED_BYTES,
+                   "control characters in the name of a bitmap");
     q2_survey_unused(survey, QCOW2_ANOMALY_STRAY, end, entry_end - end,
                      "bytes after the name of a bitmap");
+}
+
+/* Adds the bits of a bitmap that covers the disk. Its table bounds them only if it is not in use. */
+static void add_bits(struct q2_survey *survey, const struct qcow2_bitmap *bitmap)
+{
+    const uint64_t disk = survey->layer->size_bytes;
+    uint64_t *sum = &survey->result.bitmap_bytes;
+    uint64_t bits = disk / bitmap->granularity + (disk % bitmap->granularity != 0);
+
+    if (!q2_add_u64(*sum, q2_blocks_for(bits, 3), sum)) {
+        *sum = UINT64_MAX;
+    }
 }
 
 static int take_bitmap(struct q2_survey *survey, const struct qcow2_bitmap *bitmap)
@@ -141,6 +156,7 @@ static int take_bitmap(struct q2_survey *survey, const struct qcow2_bitmap *bitm
     const uint64_t n_bytes = (uint64_t)bitmap->table_entries * 8;
 
     survey->result.bitmaps++;
+    add_bits(survey, bitmap);
     if (q2_survey_claim_table(survey, bitmap->table_offset, n_bytes, what_table) != Q2_CLAIMED) {
         return 0;
     }

@@ -8,6 +8,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 
+enum { BLOCK_BITS = 12 }; /* what a file system stores at least, as a power of two */
+
 enum { SECTOR_BITS = 9 };
 
 int q2_survey_claims_init(struct q2_survey *survey)
@@ -81,11 +83,11 @@ uint64_t q2_survey_next_word(const struct q2_survey *survey, uint64_t cluster)
     return q2_min_u64(cluster, survey->n_clusters);
 }
 
-/* Counts one cluster more of tables. False: there are too many, and survey->failure says so. */
-static bool count_table_cluster(struct q2_survey *survey)
+/* Counts bytes of tables that are going to be read. False: they are too many, and survey->failure says so. */
+static bool count_table_bytes(struct q2_survey *survey, uint64_t n_bytes)
 {
-    if (survey->cluster_bytes <= survey->max_table_bytes - survey->table_bytes) {
-        survey->table_bytes += survey->cluster_bytes;
+    if (n_bytes <= survey->max_table_bytes - survey->table_bytes) {
+        survey->table_bytes += n_bytes;
         return true;
     }
     if (survey->failure == 0) {
@@ -118,7 +120,7 @@ static bool clusters_of(const struct q2_survey *survey, uint64_t host_off, uint6
 enum q2_claim q2_survey_claim_table(struct q2_survey *survey, uint64_t host_off, uint64_t n_bytes,
                                     const char *what)
 {
-    uint64_t first, end;
+    uint64_t first, end, used;
 
     if (n_bytes == 0) {
         return Q2_CLAIM_NOT_THERE;
@@ -139,7 +141,10 @@ enum q2_claim q2_survey_claim_table(struct q2_survey *survey, uint64_t host_off,
             q2_survey_note(survey, QCOW2_ANOMALY_OVERLAP, host_off, what);
             return Q2_CLAIM_OVERLAPS;
         }
-        if (count_table_cluster(survey)) {
+        /* Writers leave the rest of the last cluster a hole, so it does not count. */
+        used = host_off + n_bytes - (cluster << survey->layer->header.cluster_bits);
+        used = q2_min_u64(q2_round_up(used, BLOCK_BITS), survey->cluster_bytes);
+        if (count_table_bytes(survey, used)) {
             *word = Q2_CLAIM_TABLE;
         }
     }
@@ -193,7 +198,7 @@ void q2_survey_claim_l2(struct q2_survey *survey, uint64_t host_off, bool active
         return;
     }
     word = q2_survey_word_at(survey, first);
-    if ((*word & Q2_CLAIM_L2) == 0 && !count_table_cluster(survey)) {
+    if ((*word & Q2_CLAIM_L2) == 0 && !count_table_bytes(survey, survey->cluster_bytes)) {
         return;
     }
     /* Snapshots share tables with the disk and among themselves; the disk, which comes first, names each of

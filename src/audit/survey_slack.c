@@ -4,6 +4,7 @@
 #include "audit/survey.h"
 
 #include "base/checked.h"
+#include "base/error.h"
 #include "format/refcount.h"
 
 void q2_survey_unused(struct q2_survey *survey, int anomaly, uint64_t host_off, uint64_t n_bytes,
@@ -25,13 +26,35 @@ void q2_survey_unused(struct q2_survey *survey, int anomaly, uint64_t host_off, 
     }
 }
 
+void q2_survey_text(struct q2_survey *survey, const char *text, size_t n, uint64_t host_off,
+                    const char *what)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        unsigned char next = i + 1 < n ? (unsigned char)text[i + 1] : 0;
+
+        if (c < ' ' || c == 0x7f || (c == 0xc2 && next >= 0x80 && next <= 0x9f)) {
+            q2_survey_note(survey, QCOW2_ANOMALY_STRAY, host_off + i, what);
+            return;
+        }
+    }
+}
+
 void q2_survey_rest(struct q2_survey *survey, uint64_t table_end, const char *what)
 {
     uint64_t inside = table_end & (survey->cluster_bytes - 1);
+    uint64_t n = inside != 0 ? survey->cluster_bytes - inside : 0;
 
-    if (inside != 0) {
-        q2_survey_unused(survey, QCOW2_ANOMALY_SLACK, table_end, survey->cluster_bytes - inside,
-                         what);
+    if (n > survey->max_rest_bytes - survey->rest_bytes) {
+        survey->failure = q2_error_set(survey->err, QCOW2_E_LIMIT,
+                                       "the tables are too many for their clusters: what follows "
+                                       "them there takes more than %llu bytes",
+                                       (unsigned long long)survey->max_rest_bytes);
+        return;
+    }
+    survey->rest_bytes += n;
+    if (n != 0) {
+        q2_survey_unused(survey, QCOW2_ANOMALY_SLACK, table_end, n, what);
     }
 }
 

@@ -130,6 +130,8 @@ static void find_stray_text(struct q2_survey *survey, uint64_t host_off, uint32_
         return;
     }
     end = n == 0 ? 0 : (uint32_t)strnlen((const char *)text, n);
+    q2_survey_text(survey, (const char *)text, end, host_off,
+                   "control characters in the id or name of a snapshot");
     q2_survey_unused(survey, QCOW2_ANOMALY_STRAY, host_off + end, n_bytes - end, what);
 }
 

@@ -167,6 +167,32 @@ def test_tables_in_holes_are_looked_at_below_256_mebibytes(tmp_path):
     assert 'unchecked' in vet(many_tables(tmp_path / 'image.qcow2', 16, 4200))[1]
 
 
+@pytest.mark.parametrize('words', [['snapshot', '-c'], ['bitmap', '--add']])
+def test_image_of_qemu_with_many_short_tables_in_large_clusters_is_looked_at(tmp_path, words):
+    """QEMU writes a table only as far as it is used: the rest of its cluster is a hole."""
+    path = tmp_path / 'image.qcow2'
+    toolrun.qemu_img('create', '-q', '-f', 'qcow2', '-o', 'cluster_size=2M', path, '1G')
+    for i in range(150):
+        operands = [f'name{i}', path] if words[0] == 'snapshot' else [path, f'name{i}']
+        toolrun.qemu_img(*words, *operands)
+    code, found, _ = vet(path)
+    assert code == 0 and 'unchecked' not in found
+
+
+def test_short_tables_in_large_clusters_are_unchecked_beyond_one_gibibyte(tmp_path):
+    """1000 snapshots, each with an L1 table of one entry in a cluster of 2 MiB."""
+    count, cluster = 1000, 1 << 21
+    table, first = 4 * cluster, 5 * cluster
+    path = header(tmp_path / 'image.qcow2', 1 << 30, cluster_bits=21, l1=(3 * cluster, 1),
+                  snapshots=(table, count), length=first + count * cluster)
+    entries = (struct.pack('>QIHHIIQIIQQ', first + i * cluster, 1, 0, 0, 0, 0, 0, 0, 16, 0, 1 << 30)
+               for i in range(count))
+    patch(path, table, b''.join(entries))
+    assert 'unchecked' in answered(path, memory=4 << 20)
+    assert b'what follows them there' in toolrun.run('vet', path).stdout
+    assert b'allows more' not in toolrun.run('vet', path).stdout
+
+
 def sparse(path, what, length):
     """A table, or a header of keys, that takes the most that there is of a file of holes."""
     cluster, most = 1 << 16, length - (4 << 16)

@@ -272,6 +272,46 @@ def broken_bitmaps(path, near):
     return path
 
 
+def bitmaps_of(path, count, granularity_bits, *, cluster_bits=16, size=1 << 41, flags=0):
+    """An image with bitmaps whose tables stand for ones and store nothing."""
+    cluster = 1 << cluster_bits
+    entries = -(-size // (cluster << granularity_bits + 3))
+    common = {'cluster_bits': cluster_bits, 'size': size, 'l2': {0: build.Normal(DATA)},
+              'header': {'autoclear_features': 1}}
+    bare = build.Extension(build.EXT_BITMAPS, bytes(24))
+    directory_at = build.Image(extensions=[bare], **common).lay_out().at['data', 0] + cluster
+    names = [b'%08d' % i for i in range(count)]
+    table_at = directory_at + -(-count * 32 // cluster) * cluster
+    step = -(-entries * 8 // cluster) * cluster
+    directory = b''.join(
+        struct.pack('>QIIBBHI', table_at + i * step, entries, flags, 1, granularity_bits, 8, 0) + name
+        for i, name in enumerate(names))
+    extension = struct.pack('>IIQQ', count, 0, len(directory), directory_at)
+    tables = [(table_at + i * step, struct.pack('>Q', 1) * entries) for i in range(count)]
+    return build.Image(extensions=[build.Extension(build.EXT_BITMAPS, extension)],
+                       writes=[(directory_at, directory), *tables], **common).write(path)
+
+
+def memory_of_bitmaps(path, near):
+    """Of 512 MiB, and of 256 MiB."""
+    return bitmaps_of(path, 1, 10 if near else 9)
+
+
+def memory_of_bitmaps_together(path, near):
+    return bitmaps_of(path, 4 if near else 5, 12)
+
+
+def memory_of_bitmaps_in_use(path, near):
+    """QEMU makes room for them too, and they need no table of the right length."""
+    bitmaps_of(path, 4, 12, flags=1)
+    patch(path, number_at(path, 112 + 8 + 16) + 17, b'\x0d' if near else b'\x09')
+    return path
+
+
+def number_of_bitmaps(path, near):
+    return bitmaps_of(path, 4096 if near else 4097, 16, cluster_bits=9, size=1 << 16)
+
+
 def without_the_autoclear_bit(path, near):
     """QEMU reads the length of the extension before it looks at the bit, and refuses one of another length."""
     return two_clusters(extensions=[build.Extension(build.EXT_BITMAPS, bytes(24 if near else 25))]
@@ -298,6 +338,17 @@ def bitmaps_of_one_name(path, near):
     second = path.read_bytes().index(b'two', number_at(path, at + 16))
     patch(path, second, b'onf' if near else b'one')
     return path
+
+
+def control_characters_in_the_name_of_a_bitmap(path, near):
+    at = with_bitmaps(path)
+    second = path.read_bytes().index(b'two', number_at(path, at + 16))
+    patch(path, second, b't\xc2\xa0' if near else b't\xc2\x9b')
+    return path
+
+
+def escape_in_the_name_of_a_snapshot(path, near):
+    return two_clusters(snapshots=[build.Snapshot(name=b'one' if near else b'\x1b[2J')]).write(path)
 
 
 def bitmaps_of_one_name_up_to_a_nul(path, near):
@@ -681,6 +732,8 @@ CASES = {
     unknown_extra_data: ('stray-bytes', 'warn'),
     name_of_a_snapshot_with_a_nul: ('stray-bytes', 'warn'),
     name_of_a_snapshot_longer_than_qemus: ('stray-bytes', 'warn'),
+    control_characters_in_the_name_of_a_bitmap: ('stray-bytes', 'warn'),
+    escape_in_the_name_of_a_snapshot: ('stray-bytes', 'warn'),
     padding_of_a_bitmap: ('stray-bytes', 'warn'),
     dirty: ('dirty', 'warn'),
     corrupt: ('corrupt', 'deny'),
@@ -704,6 +757,10 @@ CASES = {
     first_of_two_extensions_broken: ('broken-bitmaps', 'deny'),
     bitmaps_of_one_name: ('broken-bitmaps', 'deny'),
     bitmaps_of_one_name_up_to_a_nul: ('broken-bitmaps', 'deny'),
+    memory_of_bitmaps: ('bitmap-cost', 'deny'),
+    memory_of_bitmaps_together: ('bitmap-cost', 'deny'),
+    memory_of_bitmaps_in_use: ('bitmap-cost', 'deny'),
+    number_of_bitmaps: ('bitmap-cost', 'deny'),
     broken_bitmap_table: ('broken-bitmaps', 'deny'),
     bits_on_table: ('overlap', 'deny'),
     bits_outside: ('outside', 'deny'),
@@ -785,6 +842,26 @@ def test_qemu_refuses_what_is_denied_for_its_bitmaps_and_opens_the_near_miss(tmp
         assert vet(path)[0] == (0 if near else 1)
 
 
+def test_bitmaps_may_cost_what_the_user_allows(tmp_path):
+    path = memory_of_bitmaps(tmp_path / 'image.qcow2', False)
+    options = '--note', 'refcounts'
+    code, found, value = vet(path, *options)
+    assert code == 1 and value['bounds']['bitmap-memory'] == 512 << 20
+    finding, = [f for f in value['findings'] if f['rule'] == 'bitmap-cost']
+    assert 'has dirty bitmaps of 512 MiB (536870912 bytes) in memory, more than 256 MiB' == finding['message']
+    assert 'bitmap-cost' in vet(path, *options, '--max-bitmap-memory', '536870911')[1]
+    code, found, _ = vet(path, *options, '--max-bitmap-memory', '512M')
+    assert code == 0 and 'bitmap-cost' not in found
+
+
+def test_bitmap_of_a_large_disk_with_the_default_granularity_passes(tmp_path):
+    path = tmp_path / 'image.qcow2'
+    toolrun.create(path, '64T')
+    toolrun.qemu_img('bitmap', '--add', path, 'one')
+    code, found, value = vet(path)
+    assert (code, value['bounds']['bitmap-memory']) == (0, 128 << 20) and 'bitmap-cost' not in found
+
+
 @pytest.mark.parametrize('make, said', [
     (virtual_size_of_a_snapshot, 'has a snapshot with a disk of 64 TiB ('),
     (virtual_size_of_a_state, 'has a snapshot with a state of 64 TiB ('),
@@ -803,8 +880,9 @@ STRAY = {
     'padding_of_the_last_field': ({}, [(105, b'\1')], 105, 1),
     'header_that_says_it_is_longer': ({'header': {'header_length': 1024}}, [(112, b'x' * 900)],
                                       112, 900),
-    'padding_of_an_extension': ({'extensions': [NAMED]}, [(112 + 8 + 3, b'12345')], 123, 5),
-    'behind_the_last_extension': ({'extensions': [NAMED]}, [(140, b'x')], 140, 1),
+    'padding_of_an_extension': ({'extensions': [NAMED], 'backing_file': b'base'},
+                                [(112 + 8 + 3, b'12345')], 123, 5),
+    'behind_the_last_extension': ({'extensions': [NAMED], 'backing_file': b'base'}, [(140, b'x')], 140, 1),
     'place_of_a_backing_file_that_is_not_named': ({'header': {'backing_file_offset': 0x123}}, [], 14, 2),
     'place_of_snapshots_that_there_are_not': ({'header': {'snapshots_offset': 0x1000}}, [], 70, 1),
     'features_that_are_not_named': ({'extensions': [build.Extension(
@@ -821,10 +899,21 @@ STRAY = {
     'bytes_after_the_last_whole_feature': ({'extensions': [build.Extension(
         build.EXT_FEATURE_NAMES, (b'\1\5name').ljust(48, b'\0') + b'\1\6na')]}, [], 112 + 8 + 48, 4),
     'format_of_a_backing_file_that_does_not_count': ({'extensions': [build.Extension(
-        build.EXT_BACKING_FORMAT, b'x' * 15), NAMED]}, [], 112 + 8, 15),
+        build.EXT_BACKING_FORMAT, b'x' * 15), NAMED], 'backing_file': b'base'}, [], 112, 5 + 15),
+    'format_without_a_backing_file': ({'extensions': [NAMED]}, [], 112 + 8, 3),
+    'format_of_a_backing_file_that_is_no_text': ({'extensions': [build.Extension(
+        build.EXT_BACKING_FORMAT, b'r\x01w')], 'backing_file': b'base'}, [], 112 + 8, 3),
+    'bitmaps_that_are_out_of_date': ({'extensions': [build.Extension(
+        build.EXT_BITMAPS, b'x' * 24)]}, [], 112 + 8, 24),
+    'bitmaps_of_version_2': ({'version': 2, 'extensions': [build.Extension(
+        build.EXT_BITMAPS, b'x' * 24)]}, [], 72 + 8, 24),
+    'bitmaps_that_do_not_count': ({'extensions': [build.Extension(build.EXT_BITMAPS, b'x' * 24)] * 3 + [
+        build.Extension(build.EXT_BITMAPS, bytes(24))]}, [], 112, 3 * (5 + 24)),
+    'feature_names_that_do_not_count': ({'extensions': [build.feature_names((0, 0, b'dirty bit'))] * 2},
+                                        [], 112, 5 + 9),
     'name_of_a_data_file_that_does_not_count': ({'extensions': [
         build.Extension(build.EXT_DATA_FILE, b'x' * 900), build.Extension(build.EXT_DATA_FILE, b'')]},
-        [], 112 + 8, 900),
+        [], 112, 6 + 900),
     'behind_the_header_of_version_2': ({'version': 2}, [(100, b'x')], 100, 1),
     'within_a_name': ({'backing_file': b'base\0' + b'x' * 90}, [], 112 + 8 + 5, 90),
     'last_byte_of_the_largest_cluster': ({'cluster_bits': 21}, [((1 << 21) - 1, b'x')],

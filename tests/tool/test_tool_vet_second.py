@@ -5,6 +5,7 @@ the first, or by the end of the file; and images of such disks, which are not.""
 import shutil
 import struct
 import subprocess
+import tarfile
 import zipfile
 
 import pytest
@@ -31,7 +32,10 @@ def said(path):
     return places[0] if places else None
 
 
-EXT = bytes(24) + b'\2\0\0\0' + bytes(28) + b'\x53\xef' + bytes(18) + b'\1\0\0\0'
+def ext(block_size=2, revision=1):
+    return struct.pack('<24xI28xH18xI', block_size, 0xef53, revision)
+
+
 PLACES = {
     'vdi': (64, b'\x7f\x10\xda\xbe', 'VDI image'),
     'tar': (257, b'ustar\x0000', 'tar archive'),
@@ -40,15 +44,35 @@ PLACES = {
     'gpt_of_4096': (4096, b'EFI PART', 'GPT'),
     'lvm': (512, b'LABELONE', 'LVM'),
     'pdf': (900, b'%PDF-1.7', 'PDF'),
-    'hfs': (1024, b'H+\0\4', 'HFS+'),
+    'hfs': (1024, b'BD', 'HFS'),
+    'mfs': (1024, b'\xd2\xd7', 'MFS'),
+    'hfs_plus': (1024, b'H+\0\4', 'HFS+'),
+    'hfs_plus_5': (1024, b'H+\0\5', 'HFS+'),
+    'hfsx': (1024, b'HX\0\5', 'HFS+'),
+    'hfsx_4': (1024, b'HX\0\4', 'HFS+'),
+    'vxfs': (1024, b'\xf5\xfc\x01\xa5', 'VxFS'),
     'f2fs': (1024, b'\x10\x20\xf5\xf2', 'F2FS'),
-    'ext': (1024, EXT, 'ext4'),
+    'second_superblock_of_f2fs': (0x1400, b'\x10\x20\xf5\xf2', 'F2FS'),
+    'ext': (1024, ext(), 'ext4'),
+    'ext_of_a_later_revision': (1024, ext(revision=5), 'ext4'),
+    'ext_of_any_block_size': (1024, ext(block_size=100), 'ext4'),
+    'ocfs2': (4096, b'OCFSV2', 'OCFS2'),
+    'bcache': (4120, b'\xc6\x85\x73\xf6\x4e\x1a\x45\xca', 'bcache'),
+    'hpfs': (0x2000, b'\x49\xe8\x95\xf9\xc5\xe9\x53\xfa', 'HPFS'),
+    'reiserfs_at_8_kib': (0x2034, b'ReIsErFs', 'ReiserFS'),
+    'reiserfs_at_8_kib_of_old': (0x2014, b'ReIsErFs', 'ReiserFS'),
     'swap': (4086, b'SWAPSPACE2', 'swap'),
     'raid': (4096, b'\xfc\x4e\x2b\xa9\1\0\0\0', 'RAID'),
     'luks2': (0x4000, b'SKUL\xba\xbe', 'LUKS'),
     'iso9660': (0x8000, b'\1CD001\1', 'ISO 9660'),
     'udf': (0x8000, b'\0BEA01\1', 'UDF'),
+    'udf_that_boots': (0x8000, b'\0BOOT2\1', 'UDF'),
+    'udf_on_a_cd': (0x8000, b'\0CDW02\1', 'UDF'),
+    'udf_with_an_end_first': (0x8000, b'\0TEA01\1', 'UDF'),
     'jfs': (0x8000, b'JFS1', 'JFS'),
+    'second_superblock_of_jfs': (0xf000, b'JFS1', 'JFS'),
+    'gfs2': (0x10000, b'\1\x16\x19\x70\0\0\0\1', 'GFS2'),
+    'reiser4': (0x10000, b'ReIsEr4', 'Reiser4'),
 }
 
 
@@ -81,12 +105,11 @@ def footer(magic, rest=504):
     return magic.ljust(8, b'\0') + b'f' * rest
 
 
-KOLY = b'koly' + struct.pack('>II', 4, 512)
 ENDS = {
     'vhd': (footer(b'conectix'), 'VHD'),
     'vhd_of_511': (footer(b'conectix', 503), 'VHD'),
     'vhd_in_a_sector_that_is_cut': (footer(b'conectix', 200), 'VHD'),
-    'dmg': (KOLY + bytes(500), 'DMG'),
+    **{f'dmg_{n}': (b'koly'.ljust(n, b'\0'), 'DMG') for n in (4, 509, 512, 513, 700, 1023, 1534)},
     'zip': (b'x' * 99 + b'PK\5\6' + bytes(18), 'ZIP'),
     'zip_with_a_comment': (b'PK\5\6' + bytes(16) + b'\3\0abc', 'ZIP'),
     'longest_comment': (b'PK\5\6' + bytes(16) + b'\xff\xff' + bytes(65535), 'ZIP'),
@@ -100,7 +123,7 @@ def test_image_that_ends_as_another_format_does_is_disguised(tmp_path, name):
 
 
 @pytest.mark.parametrize('content', [
-    footer(b'conectix') + bytes(512), footer(b'conectiy'), b'koly' + bytes(508),
+    footer(b'conectix') + bytes(512), footer(b'conectiy'), b'koly' + bytes(1531),
     b'PK\5\6' + bytes(18) + b'x', b'PK\5\6' + bytes(16) + b'\3\0ab', b'PK\5\6' + bytes(17)])
 def test_other_ends_are_none(tmp_path, content):
     assert said(image(tmp_path / 'image.qcow2', behind=content)) is None
@@ -115,6 +138,95 @@ def test_image_that_qemu_opens_as_vhd_is_disguised(tmp_path):
     path.write_bytes(path.read_bytes().ljust(size, b'\0') + disk.read_bytes()[-512:])
     assert toolrun.qemu_json('info', '--output=json', '-f', 'vpc', path)['virtual-size'] == size
     assert 'VHD' in said(path)[1]
+
+
+def test_image_that_qemu_opens_as_dmg_is_disguised(tmp_path):
+    """Of the footer QEMU reads the name, at any place in 515 bytes, and where the resource fork is: which
+    says here that the disk is the first sector of the file."""
+    path = image(tmp_path / 'image.qcow2')
+    blocks = b'mish'.ljust(204, b'\0') + struct.pack('>II4Q', 1, 0, 0, 1, 0, 512) + struct.pack(
+        '>II4Q', 0xffffffff, 0, 1, 0, 0, 0)
+    fork = struct.pack('>5I', 16, 0, 4 + len(blocks), 0, len(blocks)) + blocks
+    end = b'koly'.ljust(0x28, b'\0') + struct.pack('>QQ', path.stat().st_size, len(fork))
+    end = end.ljust(0x1ec, b'\0') + struct.pack('>Q', 1)
+    path.write_bytes(path.read_bytes() + fork.ljust(1024 - 700 + 512, b'\0') + end.ljust(700, b'\0'))
+    assert toolrun.qemu_json('info', '--output=json', '-f', 'dmg', path)['virtual-size'] == 512
+    assert 'DMG' in said(path)[1]
+
+
+def with_sum(path, form, difference=0, signed=False):
+    """An image with the checksum of its first 512 bytes where an old header of tar has it."""
+    head = bytearray(image(path).read_bytes())
+    head[148:156] = b' ' * 8
+    total = sum(head[:512]) - 256 * sum(byte > 127 for byte in head[:512]) * signed + difference
+    head[148:156] = form(total)
+    return of_bytes(path, bytes(head))
+
+
+SUMS = [lambda n: b'%06o\0 ' % n, lambda n: b'%07o\0' % n, lambda n: b' %5o  ' % n,
+        lambda n: b'\0%6o ' % n, lambda n: b'%o' % n + b' 7777777'[:8 - len(b'%o' % n)],
+        lambda n: (b'0o%o' % n).ljust(8), lambda n: b'+%7o' % n, lambda n: b'_'.join(
+            [b'%o' % (n >> 9), b'%03o' % (n & 511)]).ljust(8), lambda n: b'\x80' + n.to_bytes(7, 'big')]
+
+
+@pytest.mark.parametrize('form', SUMS)
+@pytest.mark.parametrize('signed', [False, True])
+def test_image_whose_first_sector_has_its_own_sum_as_in_old_tar_is_disguised(tmp_path, form, signed):
+    path = tmp_path / 'image.qcow2'
+    assert said(with_sum(path, form, signed=signed)) == (
+        148, 'may be taken for a tar archive: a program that looks here reads something else')
+    for difference in (-1, 1, 64):
+        assert said(with_sum(path, form, difference, signed)) is None
+
+
+def test_image_that_tar_extracts_is_disguised(tmp_path):
+    """Size and checksum lie in the name of a feature; the header has no magic number."""
+    path, member = tmp_path / 'image.qcow2', tmp_path / 'payload'
+    member.write_bytes(b'payload')
+    text = b'..' + b'%011o 00000000000 ' % (0x60000 - 512) + b' ' * 8 + b'0'
+    image(path, extensions=[build.feature_names((2, 63, text.ljust(46, b'.')))], behind=bytes(65536))
+    head = bytearray(path.read_bytes())
+    head[148:156] = b'%06o  ' % sum(head[:512])
+    path.write_bytes(head[:0x60000])
+    with tarfile.open(tmp_path / 'archive.tar', 'w') as archive:
+        archive.add(member, 'payload')
+    with open(path, 'ab') as file:
+        file.write((tmp_path / 'archive.tar').read_bytes())
+    with tarfile.open(path) as archive:
+        assert archive.extractfile('payload').read() == b'payload'
+    assert 'tar' in said(path)[1]
+
+
+# A CD that does not begin at sector 16.
+
+def cd_of(sector, kind=1, block=2048, root=40, flags=2, itself=None, name=b'CD001'):
+    """Writes for a descriptor at a sector, and for the directory that it names."""
+    old = name == b'CDROM'
+    descriptor = bytearray(256)
+    start = 8 if old else 0
+    descriptor[start:start + 6] = bytes([kind]) + name
+    struct.pack_into('<H', descriptor, 136 if old else 128, block)
+    struct.pack_into('<I', descriptor, (180 if old else 156) + 2, root)
+    record = bytearray(34)
+    struct.pack_into('<I4xI', record, 2, root if itself is None else itself, 2048)
+    record[0], record[24 if old else 25], record[32] = 34, flags, 1
+    return [(sector * 2048, bytes(descriptor)), (root * block, bytes(record))]
+
+
+@pytest.mark.parametrize('options', [
+    {'sector': 17}, {'sector': 115}, {'sector': 20, 'block': 512, 'root': 161}, {'sector': 20, 'itself': 33},
+    {'sector': 20, 'kind': 2}, {'sector': 19, 'name': b'CDROM'}])
+def test_image_with_a_cd_whose_descriptor_is_at_a_later_sector_is_disguised(tmp_path, options):
+    assert 'CD (' in said(image(tmp_path / 'image.qcow2', *cd_of(**options)))[1]
+
+
+@pytest.mark.parametrize('options', [
+    {'sector': 116}, {'sector': 20, 'block': 4096}, {'sector': 20, 'flags': 0}, {'sector': 20, 'kind': 3},
+    {'sector': 20, 'itself': 0}, {'sector': 20, 'itself': 1 << 20}, {'sector': 20, 'kind': 2, 'itself': 33},
+    {'sector': 20, 'root': 1 << 30}])
+def test_descriptor_at_a_later_sector_that_leads_nowhere_is_none(tmp_path, options):
+    writes = [(at, content) for at, content in cd_of(**options) if at < 0x60000]
+    assert said(image(tmp_path / 'image.qcow2', *writes)) is None
 
 
 def test_image_with_an_archive_behind_it_is_disguised(tmp_path):
@@ -185,6 +297,23 @@ def test_disk_that_contains_a_vhd_is_told_from_one_that_ends_as_it(tmp_path):
         toolrun.qemu_img('convert', '-f', 'raw', '-O', 'qcow2', '-o', 'cluster_size=512', disk, path)
         path.write_bytes(path.read_bytes().rstrip(b'\0').ljust(path.stat().st_size, b'\0'))
         assert (said(path) is not None) == expected
+
+
+@pytest.mark.parametrize('cluster', CLUSTERS)
+def test_image_of_a_cd_is_not_disguised(tmp_path, cluster):
+    """Descriptors at sectors 16 and 17, tables of paths, and directories from their roots on."""
+    cd = bytearray(1 << 20)
+    cd[18 * 2048:30 * 2048] = (struct.pack('<BBIH', 8, 0, 30, 1) + b'DIR_NAME') * (12 * 128)
+    for kind, sector, root in ((1, 16, 30), (2, 17, 130)):
+        (at, descriptor), _ = cd_of(sector, kind, root=root)
+        cd[at:at + len(descriptor)] = descriptor
+    for sector in range(30, 200):
+        at, record = cd_of(16, root=sector)[1]
+        cd[at:at + len(record)] = record
+        cd[at + 34:at + 36] = b'\x22\0'
+    disk, path = of_bytes(tmp_path / 'disk.iso', bytes(cd)), tmp_path / 'image.qcow2'
+    toolrun.qemu_img('convert', '-f', 'raw', '-O', 'qcow2', '-o', f'cluster_size={cluster}', disk, path)
+    assert said(path) is None
 
 
 @pytest.mark.parametrize('words', [['mke2fs', '-q', '-F', '-t', 'ext4'], ['mkswap']])

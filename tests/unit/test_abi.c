@@ -343,7 +343,8 @@ static void survey_result_keeps_its_layout(void **state)
         AT(qcow2_survey_result, snapshot_disk_bytes, 520),
         AT(qcow2_survey_result, snapshot_state_bytes, 528),
         AT(qcow2_survey_result, snapshot_data_bytes, 536),
-        SIZE(qcow2_survey_result, 544),
+        AT(qcow2_survey_result, bitmap_bytes, 544),
+        SIZE(qcow2_survey_result, 552),
     };
 
     (void)state;
