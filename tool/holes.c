@@ -7,6 +7,7 @@
 #include "holes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -130,6 +131,9 @@ bool holes_clip(struct holes *holes, const struct qcow2_extent *extent, uint64_t
     if (!holes->decided) {
         holes->decided = true;
         holes->fd = find_file(holes->image, extent);
+        /* Pages that are in memory count as data where the file has blocks that were never written, so none
+         * beside those that are asked for may be read while tables are. */
+        (void)posix_fadvise(holes->fd, 0, 0, POSIX_FADV_RANDOM);
         holes->active = holes->fd >= 0 && is_preallocated(holes->image, holes->fd);
     }
     if (!holes->active) {
