@@ -21,6 +21,10 @@
 #include "report.h"
 #include "signals.h"
 
+#ifndef SYS_SECCOMP
+#define SYS_SECCOMP 1 /* not in the headers of every libc */
+#endif
+
 /* Sanitizers read /proc, start threads and processes and write reports, all at any time. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANDBOX_DISABLED 1
@@ -112,8 +116,11 @@ static void stop(int number, siginfo_t *info, void *context)
     size_t count = 0;
     unsigned value = (unsigned)info->si_syscall;
 
-    (void)number;
     (void)context;
+    /* Another process has sent it. */
+    if (info->si_code != SYS_SECCOMP) {
+        signals_end(number);
+    }
     memcpy(text, before, used);
     do {
         digits[count++] = (char)('0' + value % 10);
