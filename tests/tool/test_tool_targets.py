@@ -207,18 +207,7 @@ def test_owner_is_kept_by_root_and_taken_by_others(image, tmp_path):
 
 
 def as_nobody(tool, place, *words):
-    """Runs a copy of the tool in a directory that only its descriptor leads to: the directories of a test
-    session are root's alone."""
-    descriptor, program = os.open(place, os.O_PATH), os.open(tool, os.O_PATH)
-    try:
-        return subprocess.run([f'/proc/self/fd/{program}', words[0],
-                               *[f'/proc/self/fd/{descriptor}/{word}' for word in words[1:]]],
-                              user=NOBODY, group=NOBODY, extra_groups=[], timeout=toolrun.TIMEOUT,
-                              pass_fds=[descriptor, program], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    finally:
-        os.close(descriptor)
-        os.close(program)
+    return toolrun.run_as(NOBODY, NOBODY, [], tool, place, *words)
 
 
 @ROOT_ONLY
