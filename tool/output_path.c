@@ -263,15 +263,38 @@ int output_path_holds(const struct output_path *where, const char *name, int fd)
     return is_same(&opened, &named) ? 0 : ESTALE;
 }
 
-/* Does the directory still have what was found under `name`, or still nothing if nothing was? */
+/* Is there still what was found, or still nothing if nothing was? `failed`: an errno value of the look at *now. */
+static bool is_as_found(const struct output_path *where, int failed, const struct stat *now)
+{
+    if (failed != 0) {
+        return !where->exists && failed == ENOENT;
+    }
+    /* An empty file had nothing to lose; what has been written to it since is not known to anyone here. */
+    return where->exists && is_same(now, &where->found) &&
+           (where->found.st_size != 0 || now->st_size == 0);
+}
+
+/* Does the directory still have that under `name`, and does the path still lead there? */
 static bool is_unchanged(const struct output_path *where, const char *name)
 {
     struct stat now;
+    int failed = fstatat(where->directory_fd, name, &now, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
 
-    if (fstatat(where->directory_fd, name, &now, AT_SYMLINK_NOFOLLOW) != 0) {
-        return !where->exists && errno == ENOENT;
+    if (!is_as_found(where, failed, &now)) {
+        return false;
     }
-    return where->exists && is_same(&now, &where->found);
+    failed = stat(where->path, &now) == 0 ? 0 : errno;
+    return is_as_found(where, failed, &now);
+}
+
+/* The look at the unfinished file and its renaming are two steps, and so are the look at the path and that. */
+static bool leads_to(const struct output_path *where, int fd)
+{
+    struct stat finished;
+    struct stat now;
+
+    return fd < 0 ||
+           (fstat(fd, &finished) == 0 && stat(where->path, &now) == 0 && is_same(&finished, &now));
 }
 
 /* Renames to a name that no file has: a file that took it meanwhile stays. -1 with errno. */
@@ -289,22 +312,31 @@ static int rename_new(int directory, const char *from, const char *to)
     return renameat(directory, from, directory, to);
 }
 
-bool output_path_give(const struct output_path *where, const char *from, const char *to)
+bool output_path_give(const struct output_path *where, const char *from, const char *to, int fd)
 {
     int r;
 
     if (!is_unchanged(where, to)) {
         report(where->path, "the finished file cannot be given its name: %s; it was removed",
-               where->exists ? "the file that it should replace was replaced or removed meanwhile"
-                             : "another file has taken the name meanwhile");
+               where->exists
+                   ? "the file that it should replace was replaced, removed or filled meanwhile, "
+                     "or the path leads elsewhere"
+                   : "another file has taken the name meanwhile, or the path leads elsewhere");
         return false;
     }
     r = where->exists ? renameat(where->directory_fd, from, where->directory_fd, to)
                       : rename_new(where->directory_fd, from, to);
     if (r != 0) {
         report_errno(where->path, errno, "the finished file cannot be given its name");
+        return false;
     }
-    return r == 0;
+    if (!leads_to(where, fd)) {
+        report(where->path,
+               "leads to another file than the finished one, since another process has "
+               "exchanged one of them");
+        return false;
+    }
+    return true;
 }
 
 void output_path_close(struct output_path *where)

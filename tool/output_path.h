@@ -33,9 +33,10 @@ int output_path_access(const struct output_path *where);
  * errno value: that cannot be found out. */
 int output_path_holds(const struct output_path *where, const char *name, int fd);
 
-/* Renames the file `from` of the directory to `to`, which has the text of where->name. False, with a
- * report, if something else has that name by now than when the path was found; that stays. */
-bool output_path_give(const struct output_path *where, const char *from, const char *to);
+/* Renames the file `from` of the directory to `to`, which has the text of where->name. `fd`: an O_PATH descriptor of
+ * it, or -1. False, with a report, if something else has that name by now than when the path was found, or if the
+ * path leads elsewhere; that stays. False too if the path does not lead to the file afterwards. */
+bool output_path_give(const struct output_path *where, const char *from, const char *to, int fd);
 
 void output_path_close(struct output_path *where);
 

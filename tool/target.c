@@ -63,6 +63,13 @@ static int open_temporary(struct target *target, const struct output_mode *mode)
         target->fd = output_mode_create(mode, target->where.directory_fd, target->names.temporary);
         failed = target->fd < 0 ? errno : 0;
     }
+#ifdef O_PATH
+    if (failed == 0) {
+        target->held_fd = openat(target->where.directory_fd, target->names.temporary,
+                                 O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        failed = target->held_fd < 0 ? errno : 0;
+    }
+#endif
     return failed;
 }
 
@@ -160,6 +167,7 @@ bool target_open(struct target *target, const char *path, const struct target_wi
     target->path = path;
     target->fd = -1;
     target->sync_fd = -1;
+    target->held_fd = -1;
     opened = output_path_find(&target->where, path) && open_found(target, wishes);
     if (!opened) {
         target_abandon(target);
@@ -245,9 +253,13 @@ static void release(struct target *target)
     if (target->sync_fd >= 0) {
         close(target->sync_fd);
     }
+    if (target->held_fd >= 0) {
+        close(target->held_fd);
+    }
     pinned_destroy(&target->names);
     output_path_close(&target->where);
     target->sync_fd = -1;
+    target->held_fd = -1;
 }
 
 static void remove_temporary(const struct target *target)
@@ -316,7 +328,7 @@ static bool commit_file(struct target *target, bool sync)
         return false;
     }
     if (!close_target(target) ||
-        !output_path_give(where, target->names.temporary, target->names.final)) {
+        !output_path_give(where, target->names.temporary, target->names.final, target->held_fd)) {
         remove_temporary(target);
         return false;
     }

@@ -26,6 +26,7 @@ struct target {
     struct output_path where;
     /* TARGET_FILE, which replaces what exists and then keeps its owner and mode: */
     int sync_fd; /* the directory, to be flushed; -1 if that is not asked for */
+    int held_fd; /* the unfinished file as an O_PATH descriptor; -1: there is no O_PATH */
     struct pinned_names names;
     bool
         has_acl; /* a new file that inherited an access control list; asked for before the sandbox is entered */
