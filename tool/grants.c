@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "output_mode.h"
 #include "sandbox.h"
 
 void layer_files_init(struct layer_files *files)
@@ -34,7 +35,7 @@ void layer_files_add(struct layer_files *files, int depth, const struct qcow2_so
         files->fds[depth] = fcntl(fd, F_DUPFD_CLOEXEC, sandbox_first_duplicate());
     }
     if (fd >= 0 && fstat(fd, &info) == 0) {
-        files->modes[depth] = info.st_mode;
+        files->modes[depth] = output_mode_of_image(&info, fd);
         files->groups[depth] = info.st_gid;
     }
 }

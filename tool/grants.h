@@ -10,8 +10,8 @@
 #include "args.h"
 #include "image_directory.h"
 
-/* The files of a chain by depth: an own descriptor, -1 where there is none, and who may read the file; a mode of
- * 0 where that is not known. */
+/* The files of a chain by depth: an own descriptor, -1 where there is none, and who may read the file: a mode of
+ * 0 where that is not known, and without permissions of group and others where an access control list decides. */
 #define LAYER_FILES_MAX 256
 struct layer_files {
     unsigned count;

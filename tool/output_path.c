@@ -101,6 +101,53 @@ static bool split(struct output_path *where)
     return true;
 }
 
+/* Linux follows no link, and with O_CREAT opens neither a FIFO nor a file, that another user has put into a sticky
+ * directory such as /tmp (fs.protected_symlinks, _fifos and _regular; proc_sys_fs(5)). Links that are read here do
+ * not come under these rules, nor does an output, which is opened without O_CREAT or replaced. So they are kept here,
+ * whatever the settings. `writers`: the permissions of the directory that matter.
+ *
+ * No other user can exchange what is allowed: in a sticky directory that takes its owner or the directory's. */
+static bool is_planted(const struct output_path *where, const struct stat *file, mode_t writers)
+{
+    struct stat directory;
+
+    return fstat(where->directory_fd, &directory) != 0 ||
+           ((directory.st_mode & S_ISVTX) != 0 && (directory.st_mode & writers) != 0 &&
+            file->st_uid != geteuid() && file->st_uid != directory.st_uid);
+}
+
+static bool refuse_planted(const struct output_path *where, const struct stat *file)
+{
+    const bool is_link = S_ISLNK(file->st_mode);
+
+    if (!is_planted(where, file, is_link ? S_IWOTH : S_IWOTH | S_IWGRP)) {
+        return false;
+    }
+    report(where->path,
+           "%s of another user in a sticky directory that other users can write to; choose another "
+           "output or remove it",
+           is_link                   ? "leads to a symbolic link"
+           : S_ISFIFO(file->st_mode) ? "is a FIFO"
+                                     : "is a file");
+    return true;
+}
+
+/* Pipes that are no FIFOs of a directory are all in a file system of their own. */
+static bool has_no_name(const struct stat *pipe_found)
+{
+    struct stat info;
+    bool is;
+    int fds[2];
+
+    if (pipe(fds) != 0) {
+        return false;
+    }
+    is = fstat(fds[0], &info) == 0 && info.st_dev == pipe_found->st_dev;
+    close(fds[0]);
+    close(fds[1]);
+    return is;
+}
+
 /* Finds the directory and the name. *arrived_ret is what they lead to; st_mode 0: nothing. */
 static bool walk(struct output_path *where, struct stat *arrived_ret)
 {
@@ -126,7 +173,7 @@ static bool walk(struct output_path *where, struct stat *arrived_ret)
         if (!S_ISLNK(arrived_ret->st_mode)) {
             return true;
         }
-        if (!follow(where)) {
+        if (refuse_planted(where, arrived_ret) || !follow(where)) {
             return false;
         }
     }
@@ -149,8 +196,9 @@ bool output_path_find(struct output_path *where, const char *path)
         return false;
     }
     where->exists = failure == 0;
-    if (where->exists && !S_ISREG(where->found.st_mode)) {
-        return true; /* never replaced, so its directory does not matter */
+    if (where->exists && !S_ISREG(where->found.st_mode) &&
+        (!S_ISFIFO(where->found.st_mode) || has_no_name(&where->found))) {
+        return true; /* never replaced, so its directory does not matter, and made by root or without a name */
     }
     if (!walk(where, &arrived)) {
         return false;
@@ -161,7 +209,7 @@ bool output_path_find(struct output_path *where, const char *path)
                      "name; nothing was written");
         return false;
     }
-    return true;
+    return !where->exists || !refuse_planted(where, &where->found);
 }
 
 int output_path_open(const struct output_path *where, int flags)
@@ -201,25 +249,52 @@ int output_path_access(const struct output_path *where)
     return faccessat(where->directory_fd, where->name, W_OK, AT_EACCESS) == 0 ? 0 : errno;
 }
 
-bool output_path_holds(const struct output_path *where, const char *name, int fd)
+int output_path_holds(const struct output_path *where, const char *name, int fd)
 {
     struct stat opened;
     struct stat named;
 
-    return fstat(fd, &opened) == 0 &&
-           fstatat(where->directory_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-           is_same(&opened, &named);
+    if (fstat(fd, &opened) != 0) {
+        return errno;
+    }
+    if (fstatat(where->directory_fd, name, &named, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno == ENOENT ? ESTALE : errno;
+    }
+    return is_same(&opened, &named) ? 0 : ESTALE;
 }
 
-/* Does the directory still have what was found under `name`, or still nothing if nothing was? */
+/* Is there still what was found, or still nothing if nothing was? `failed`: an errno value of the look at *now. */
+static bool is_as_found(const struct output_path *where, int failed, const struct stat *now)
+{
+    if (failed != 0) {
+        return !where->exists && failed == ENOENT;
+    }
+    /* An empty file had nothing to lose; what has been written to it since is not known to anyone here. */
+    return where->exists && is_same(now, &where->found) &&
+           (where->found.st_size != 0 || now->st_size == 0);
+}
+
+/* Does the directory still have that under `name`, and does the path still lead there? */
 static bool is_unchanged(const struct output_path *where, const char *name)
 {
     struct stat now;
+    int failed = fstatat(where->directory_fd, name, &now, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
 
-    if (fstatat(where->directory_fd, name, &now, AT_SYMLINK_NOFOLLOW) != 0) {
-        return !where->exists && errno == ENOENT;
+    if (!is_as_found(where, failed, &now)) {
+        return false;
     }
-    return where->exists && is_same(&now, &where->found);
+    failed = stat(where->path, &now) == 0 ? 0 : errno;
+    return is_as_found(where, failed, &now);
+}
+
+/* The look at the unfinished file and its renaming are two steps, and so are the look at the path and that. */
+static bool leads_to(const struct output_path *where, int fd)
+{
+    struct stat finished;
+    struct stat now;
+
+    return fd < 0 ||
+           (fstat(fd, &finished) == 0 && stat(where->path, &now) == 0 && is_same(&finished, &now));
 }
 
 /* Renames to a name that no file has: a file that took it meanwhile stays. -1 with errno. */
@@ -237,22 +312,31 @@ static int rename_new(int directory, const char *from, const char *to)
     return renameat(directory, from, directory, to);
 }
 
-bool output_path_give(const struct output_path *where, const char *from, const char *to)
+bool output_path_give(const struct output_path *where, const char *from, const char *to, int fd)
 {
     int r;
 
     if (!is_unchanged(where, to)) {
         report(where->path, "the finished file cannot be given its name: %s; it was removed",
-               where->exists ? "the file that it should replace was replaced or removed meanwhile"
-                             : "another file has taken the name meanwhile");
+               where->exists
+                   ? "the file that it should replace was replaced, removed or filled meanwhile, "
+                     "or the path leads elsewhere"
+                   : "another file has taken the name meanwhile, or the path leads elsewhere");
         return false;
     }
     r = where->exists ? renameat(where->directory_fd, from, where->directory_fd, to)
                       : rename_new(where->directory_fd, from, to);
     if (r != 0) {
         report_errno(where->path, errno, "the finished file cannot be given its name");
+        return false;
     }
-    return r == 0;
+    if (!leads_to(where, fd)) {
+        report(where->path,
+               "leads to another file than the finished one, since another process has "
+               "exchanged one of them");
+        return false;
+    }
+    return true;
 }
 
 void output_path_close(struct output_path *where)

@@ -31,6 +31,7 @@ void progress_begin(struct progress *progress, int mode)
     memset(progress, 0, sizeof *progress);
     progress->terminal = isatty(STDERR_FILENO) == 1;
     progress->visible = mode == PROGRESS_FORCE || (mode == PROGRESS_AUTO && progress->terminal);
+    signals_report_progress();
     progress->begin = now();
     progress->rate_at = progress->begin;
     /* The bar appears at once, so that a slow start is seen to be one; plain lines only after some
@@ -119,31 +120,41 @@ static void draw(double percent, const char *tail)
     fflush(stderr);
 }
 
+static bool is_due(const struct progress *progress, double time, bool complete)
+{
+    if (progress->terminal) {
+        return time - progress->last_draw >= DRAW_SECONDS;
+    }
+    return complete || time - progress->last_draw >= PLAIN_SECONDS;
+}
+
 int progress_update(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 {
     struct progress *progress = ctx;
+    const bool wanted = signals_progress_wanted();
     char tail[2 * SIZE_TEXT_MAX + 16];
     double percent;
     double time;
 
-    if (!progress->visible) {
+    if (!progress->visible && !wanted) {
         return signals_caught();
     }
     time = now();
-    measure(progress, time, done_bytes);
-    if (time - progress->last_draw < (progress->terminal ? DRAW_SECONDS : PLAIN_SECONDS) &&
-        (progress->terminal || done_bytes < total_bytes)) {
+    if (progress->visible) {
+        measure(progress, time, done_bytes);
+    }
+    if (!wanted && !is_due(progress, time, done_bytes >= total_bytes)) {
         return signals_caught();
     }
     progress->last_draw = time;
     percent = total_bytes > 0 ? 100.0 * (double)done_bytes / (double)total_bytes : 100.0;
     describe(progress, time, done_bytes, total_bytes, tail, sizeof tail);
-    if (progress->terminal) {
-        signals_line_open(true);
-        draw(percent, tail);
-    } else {
+    if (!progress->visible || !progress->terminal) {
         fprintf(stderr, "%4d%%%s\n", (int)percent, tail);
+        return signals_caught();
     }
+    signals_line_open(true);
+    draw(percent, tail);
     progress->drawn = true;
     return signals_caught();
 }

@@ -13,7 +13,7 @@ enum progress_mode {
 };
 
 /* Everything about one job. Where standard error is no terminal and progress is forced, plain lines
- * are written instead of a bar, at most one each second. */
+ * are written instead of a bar, at most one each second. SIGUSR1 asks for one plain line also where progress is off. */
 struct progress {
     bool visible;
     bool terminal;

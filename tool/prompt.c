@@ -20,7 +20,8 @@
 #include "sandbox.h"
 #include "text.h"
 
-static const int held_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU };
+static const int held_signals[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGTSTP,   SIGTTIN, SIGTTOU,
+                                    SIGUSR1, SIGUSR2, SIGALRM, SIGXCPU, SIGVTALRM, SIGPROF };
 #define HELD_COUNT (sizeof held_signals / sizeof held_signals[0])
 
 static volatile sig_atomic_t arrived;

@@ -22,6 +22,10 @@
 #include "report.h"
 #include "signals.h"
 
+#ifndef SYS_SECCOMP
+#define SYS_SECCOMP 1 /* not in the headers of every libc */
+#endif
+
 /* Sanitizers read /proc, start threads and processes and write reports, all at any time. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANDBOX_DISABLED 1
@@ -101,8 +105,6 @@ int sandbox_first_duplicate(void)
 }
 
 #if defined(__linux__) && !defined(SANDBOX_DISABLED)
-/* SYS_SECCOMP, which not all headers have. */
-enum { BY_SECCOMP = 1 };
 
 /* A call that only an attack would make. Nothing but calls that are safe in a handler, since this may
  * come at any place. */
@@ -119,12 +121,8 @@ static void stop(int number, siginfo_t *info, void *context)
     unsigned value = (unsigned)info->si_syscall;
 
     (void)context;
-    if (info->si_code != BY_SECCOMP) {
-        /* Another process sent it. It ends the program as it does without a handler, after the return. */
-        signals_remove_unfinished();
-        signal(number, SIG_DFL);
-        raise(number);
-        return;
+    if (info->si_code != SYS_SECCOMP) {
+        signals_end(number); /* another process sent it */
     }
     memcpy(text, before, used);
     do {

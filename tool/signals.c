@@ -6,16 +6,39 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 static const int caught_signals[] = { SIGINT, SIGTERM, SIGHUP };
 static const char *const caught_names[] = { "SIGINT", "SIGTERM", "SIGHUP" };
 #define CAUGHT_COUNT (sizeof caught_signals / sizeof caught_signals[0])
 
+/* All other signals whose default action ends the program, but for SIGKILL, those that signals_init ignores, and
+ * the real-time ones, whose numbers are not constants. */
+static const int ending_signals[] = {
+    SIGQUIT,   SIGILL,  SIGTRAP, SIGABRT, SIGBUS,    SIGFPE,  SIGUSR1,
+    SIGUSR2,   SIGSEGV, SIGALRM, SIGXCPU, SIGVTALRM, SIGPROF, SIGSYS,
+#ifdef SIGIO
+    SIGIO,
+#endif
+#ifdef SIGPWR
+    SIGPWR,
+#endif
+#ifdef SIGSTKFLT
+    SIGSTKFLT,
+#endif
+#ifdef SIGEMT
+    SIGEMT,
+#endif
+};
+
 /* Lock-free atomics are what a handler may touch and every thread sees. */
 static atomic_int caught;
 static atomic_bool at_once;
 static atomic_bool line_open;
+static atomic_bool progress_wanted;
 static atomic_int unlink_directory;
 static _Atomic(const char *) unlink_name;
 
@@ -28,6 +51,47 @@ void signals_remove_unfinished(void)
     }
 }
 
+/* False: the line could not be ended. */
+static bool end_line(void)
+{
+    return !atomic_load(&line_open) || write(STDERR_FILENO, "\n", 1) == 1;
+}
+
+/* raise(3) of musl sends by tkill, which the sandbox does not allow for a thread. */
+static void send_to_this_thread(int number)
+{
+#if defined(SYS_tgkill) && defined(SYS_gettid)
+    syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), number);
+#else
+    raise(number);
+#endif
+}
+
+void signals_end(int number)
+{
+    struct sigaction action;
+    sigset_t only;
+
+    signals_remove_unfinished();
+    if (!end_line()) {
+        _exit(128 + number); /* nothing else could be done about it */
+    }
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_DFL;
+    sigaction(number, &action, NULL);
+    sigemptyset(&only);
+    sigaddset(&only, number);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+    send_to_this_thread(number);
+    _exit(128 + number);
+}
+
+static void want_progress(int number)
+{
+    (void)number;
+    atomic_store(&progress_wanted, true);
+}
+
 static void handler(int number)
 {
     int none = 0;
@@ -36,10 +100,61 @@ static void handler(int number)
         return;
     }
     signals_remove_unfinished();
-    if (atomic_load(&line_open) && write(STDERR_FILENO, "\n", 1) < 0) {
+    if (!end_line()) {
         _exit(128 + number); /* nothing else could be done about it */
     }
     _exit(128 + number);
+}
+
+/* Where a signal has its default action: what the parent ignores stays ignored, and a sanitizer reports a fault. */
+static void install_for_default(int number, const struct sigaction *action)
+{
+    struct sigaction old;
+
+    if (sigaction(number, NULL, &old) == 0 && (old.sa_flags & SA_SIGINFO) == 0 &&
+        old.sa_handler == SIG_DFL) {
+        sigaction(number, action, NULL);
+    }
+}
+
+static void install_ending(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = signals_end;
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof ending_signals / sizeof ending_signals[0]; i++) {
+        install_for_default(ending_signals[i], &action);
+    }
+#if defined(SIGRTMIN) && defined(SIGRTMAX)
+    for (int number = SIGRTMIN; number <= SIGRTMAX; number++) {
+        install_for_default(number, &action);
+    }
+#endif
+}
+
+void signals_report_progress(void)
+{
+    struct sigaction action;
+    struct sigaction old;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = want_progress;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGUSR1, NULL, &old) == 0 && old.sa_handler == signals_end) {
+        sigaction(SIGUSR1, &action, NULL);
+    }
+#ifdef SIGINFO
+    install_for_default(SIGINFO, &action);
+#endif
+}
+
+bool signals_progress_wanted(void)
+{
+    return atomic_load_explicit(&progress_wanted, memory_order_relaxed) &&
+           atomic_exchange(&progress_wanted, false);
 }
 
 static void install(void)
@@ -80,6 +195,7 @@ void signals_init(void)
 {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    install_ending();
     signals_exit_at_once();
 }
 

@@ -6,8 +6,20 @@
 #include <stdbool.h>
 
 /* For main: a closed pipe and a file over its size limit become errors of write(2), not a silent
- * death. What signals_exit_at_once says holds from here on. */
+ * death. What signals_exit_at_once says holds from here on. Every other signal that ends a program by default, a
+ * fault of its own included, does so after the file given to signals_unlink is removed (signals_end). */
 void signals_init(void);
+
+/* Removes the file given to signals_unlink and ends the program by the default action of the signal, so that the
+ * parent sees the status, and the system makes the core dump, as without a handler. For signal handlers. */
+void signals_end(int number);
+
+/* From now on SIGUSR1, and SIGINFO where it exists, do not end the program but set a flag for
+ * signals_progress_wanted. */
+void signals_report_progress(void);
+
+/* Was progress asked for since the last call? */
+bool signals_progress_wanted(void);
 
 /* Catches SIGINT, SIGTERM and SIGHUP (those that were not ignored already, as nohup does it). From
  * then on the first one only sets a flag for signals_caught, and a second one ends the program at

@@ -322,6 +322,8 @@ bool syscalls_restrict(const struct syscalls_needs *needs)
     allow_writing(&filter, needs);
     allow_memory(&filter, needs->commit != NULL ? needs->commit->names->end : 0);
     allow_processes(&filter);
+    /* Whether an open file has an attribute, not its bytes: access control lists. */
+    ALLOW_IF(&filter, SCMP_SYS(fgetxattr), filter_address(2, NULL), filter_address(3, NULL));
     if (needs->commit != NULL) {
         allow_commit(&filter, needs->commit);
     }
@@ -336,6 +338,7 @@ bool syscalls_seal(void)
     filter_begin(&filter, SCMP_ACT_ALLOW);
     filter_decide_all(&filter, SCMP_ACT_ERRNO(ENOSYS), before_seal, FILTER_COUNT_OF(before_seal));
     filter_decide_all(&filter, SCMP_ACT_ERRNO(EACCES), opens, FILTER_COUNT_OF(opens));
+    filter_decide(&filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(fgetxattr), 0, NULL);
     FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(fcntl), filter_number(1, F_DUPFD_CLOEXEC));
     FILTER_IF(&filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(fcntl64),
               filter_number(1, F_DUPFD_CLOEXEC));

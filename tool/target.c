@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "own_files.h"
+#include "posix_acl.h"
 #include "report.h"
 #include "sandbox.h"
 #include "signals.h"
@@ -38,7 +39,7 @@ static bool open_sync_directory(struct target *target)
 }
 
 /* 0, or an errno value. */
-static int open_temporary(struct target *target, mode_t mode)
+static int open_temporary(struct target *target, const struct output_mode *mode)
 {
     const char *final = target->where.name;
     char temporary[256];
@@ -59,53 +60,24 @@ static int open_temporary(struct target *target, mode_t mode)
             return ENOMEM;
         }
         signals_unlink(target->where.directory_fd, target->names.temporary);
-        target->fd = openat(target->where.directory_fd, target->names.temporary,
-                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+        target->fd = output_mode_create(mode, target->where.directory_fd, target->names.temporary);
         failed = target->fd < 0 ? errno : 0;
     }
+#ifdef O_PATH
+    if (failed == 0) {
+        target->held_fd = openat(target->where.directory_fd, target->names.temporary,
+                                 O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        failed = target->held_fd < 0 ? errno : 0;
+    }
+#endif
     return failed;
-}
-
-/* Gives the new file the owner and the mode of the one that it replaces. This is done while the file is
- * empty and before the image is read: code that an image has got hold of then finds no call that
- * changes modes. Owner before mode: changing the owner may clear bits of the mode. Only root can keep a
- * foreign owner; for others the new file is their own, as it is with every program that replaces files. */
-static bool take_owner_and_mode(const struct target *target)
-{
-    const struct stat *before = &target->where.found;
-
-    if (geteuid() == 0 && fchown(target->fd, before->st_uid, before->st_gid) != 0) {
-        report_errno(target->path, errno, "cannot keep the owner of the file it replaces");
-        return false;
-    }
-    if (fchmod(target->fd, before->st_mode & 0777) != 0) {
-        report_errno(target->path, errno, "cannot keep the mode of the file it replaces");
-        return false;
-    }
-    return true;
-}
-
-/* Takes permissions away that the group of the new file should not have. */
-static bool bound_mode(const struct target *target, const struct output_mode *bound)
-{
-    struct stat info;
-    mode_t mode;
-
-    if (fstat(target->fd, &info) != 0) {
-        report_errno(target->path, errno, "cannot get the mode of the new file");
-        return false;
-    }
-    mode = info.st_mode & 0777 & output_mode_of(bound, info.st_gid);
-    if (mode != (info.st_mode & 0777) && fchmod(target->fd, mode) != 0) {
-        report_errno(target->path, errno, "cannot set the mode of the new file");
-        return false;
-    }
-    return true;
 }
 
 static bool open_file(struct target *target, const struct target_wishes *wishes)
 {
+    static const struct output_mode owner_only = { .bounded = true };
     const bool exists = target->where.exists;
+    const struct output_mode *mode = exists ? &owner_only : &wishes->mode;
     int failed;
 
     target->kind = TARGET_FILE;
@@ -118,12 +90,16 @@ static bool open_file(struct target *target, const struct target_wishes *wishes)
     if (wishes->sync && !open_sync_directory(target)) {
         return false;
     }
-    failed = open_temporary(target, exists ? 0600 : output_mode_of(&wishes->mode, getegid()));
+    failed = open_temporary(target, mode);
     if (failed != 0) {
         report_errno(target->path, failed, "cannot create a file in its directory");
         return false;
     }
-    return exists ? take_owner_and_mode(target) : bound_mode(target, &wishes->mode);
+    if (exists) {
+        return output_mode_keep(&target->where.found, target->where.fd, target->path, target->fd);
+    }
+    target->has_acl = !mode->bounded && posix_acl_exists(target->fd);
+    return output_mode_set(mode, target->path, target->fd);
 }
 
 static bool open_device(struct target *target)
@@ -191,6 +167,7 @@ bool target_open(struct target *target, const char *path, const struct target_wi
     target->path = path;
     target->fd = -1;
     target->sync_fd = -1;
+    target->held_fd = -1;
     opened = output_path_find(&target->where, path) && open_found(target, wishes);
     if (!opened) {
         target_abandon(target);
@@ -210,7 +187,8 @@ bool target_is_fit(const struct target *target, const struct qcow2_image *image,
                          &target->where.found)) {
         return false;
     }
-    if (!target->where.exists && !output_mode_fits(own, target->path, target->fd)) {
+    if (!target->where.exists &&
+        !output_mode_fits(own, target->path, target->fd, target->has_acl)) {
         return false;
     }
     if (target->kind != TARGET_DEVICE) {
@@ -275,9 +253,13 @@ static void release(struct target *target)
     if (target->sync_fd >= 0) {
         close(target->sync_fd);
     }
+    if (target->held_fd >= 0) {
+        close(target->held_fd);
+    }
     pinned_destroy(&target->names);
     output_path_close(&target->where);
     target->sync_fd = -1;
+    target->held_fd = -1;
 }
 
 static void remove_temporary(const struct target *target)
@@ -310,10 +292,21 @@ static bool close_target(struct target *target)
     return true;
 }
 
+/* As fsync. A signal that ends nothing is no failure. */
+static int flush(int fd)
+{
+    int r;
+
+    do {
+        r = fsync(fd);
+    } while (r != 0 && errno == EINTR && signals_caught() == 0);
+    return r;
+}
+
 /* The rename itself is on the medium once the directory is. */
 static bool sync_directory(const struct target *target)
 {
-    if (fsync(target->sync_fd) != 0) {
+    if (flush(target->sync_fd) != 0) {
         report_errno(target->path, errno, "flushing its directory to the medium failed");
         return false;
     }
@@ -323,13 +316,19 @@ static bool sync_directory(const struct target *target)
 static bool commit_file(struct target *target, bool sync)
 {
     const struct output_path *where = &target->where;
+    const int failed = output_path_holds(where, target->names.temporary, target->fd);
 
-    if (!output_path_holds(where, target->names.temporary, target->fd)) {
+    if (failed == ESTALE) {
         report(target->path, "the unfinished file was removed or replaced meanwhile");
         return false;
     }
+    if (failed != 0) {
+        report_errno(target->path, failed, "the finished file cannot be given its name");
+        remove_temporary(target);
+        return false;
+    }
     if (!close_target(target) ||
-        !output_path_give(where, target->names.temporary, target->names.final)) {
+        !output_path_give(where, target->names.temporary, target->names.final, target->held_fd)) {
         remove_temporary(target);
         return false;
     }
@@ -341,7 +340,7 @@ bool target_commit(struct target *target, bool sync)
 {
     bool done;
 
-    if (sync && target->kind != TARGET_STREAM && fsync(target->fd) != 0) {
+    if (sync && target->kind != TARGET_STREAM && flush(target->fd) != 0) {
         report_errno(target->path, errno, "flushing to the medium failed");
         target_abandon(target);
         return false;

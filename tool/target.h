@@ -26,7 +26,10 @@ struct target {
     struct output_path where;
     /* TARGET_FILE, which replaces what exists and then keeps its owner and mode: */
     int sync_fd; /* the directory, to be flushed; -1 if that is not asked for */
+    int held_fd; /* the unfinished file as an O_PATH descriptor; -1: there is no O_PATH */
     struct pinned_names names;
+    bool
+        has_acl; /* a new file that inherited an access control list; asked for before the sandbox is entered */
 };
 
 /* How a target is to be opened. */
@@ -38,7 +41,7 @@ struct target_wishes {
 
 /* Opens `path`, and all that finishing it will take, so that no image need be looked at before: once
  * one is, nothing is opened for writing any more. Nothing that exists is changed yet. A file that
- * replaces another has that one's mode, and for root its owner, from now on. Refuses, with a report, a
+ * replaces another has that one's mode and access control list, and for root its owner, from now on. Refuses, with a report, a
  * directory or a device in use. True: finish with target_commit or target_abandon. Signals must end the
  * program at once (signals_exit_at_once), since a pipe may take for ever to open. */
 bool target_open(struct target *target, const char *path, const struct target_wishes *wishes);

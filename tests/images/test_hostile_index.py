@@ -9,7 +9,7 @@ import pytest
 from tools import ROOT
 
 INDEX = ROOT / 'tests' / 'hostile.md'
-CASES = 102
+CASES = 105
 ADVISORIES = ('CVE-2014-0143', 'CVE-2014-0144', 'CVE-2014-0145', 'CVE-2014-0146', 'CVE-2014-0147',
               'CVE-2014-0222', 'CVE-2014-0223', 'CVE-2015-5162', 'CVE-2015-5163', 'CVE-2024-32498',
               'CVE-2024-4467', 'CVE-2024-40767', 'CVE-2024-44082', 'CVE-2026-24708')

@@ -62,7 +62,7 @@ static void find_descriptors(void)
             place.directory = fd;
         } else if (S_ISREG(info.st_mode) && (flags & O_RDWR) != 0) {
             place.output = fd;
-        } else if (S_ISREG(info.st_mode) && place.image < 0) {
+        } else if (S_ISREG(info.st_mode) && (flags & O_PATH) == 0 && place.image < 0) {
             place.image = fd;
         }
     }

@@ -244,7 +244,7 @@ def test_wrong_answer_is_an_error(luks):
 
 
 @pytest.mark.parametrize('command', ['digest', 'cat'])
-@pytest.mark.parametrize('how', ['key', 'signal'])
+@pytest.mark.parametrize('how', ['key', 'signal', 'other signal'])
 def test_signal_leaves_the_terminal_as_it_was(luks, command, how):
     """The echo comes back."""
     terminal = Terminal(command, luks[0])
@@ -253,12 +253,15 @@ def test_signal_leaves_the_terminal_as_it_was(luks, command, how):
     if how == 'key':
         os.write(terminal.fd, b'\x03')
     else:
-        os.kill(terminal.pid, signal.SIGTERM)
+        os.kill(terminal.pid, signal.SIGTERM if how == 'signal' else signal.SIGUSR2)
     deadline = time.monotonic() + 30
     while not terminal.echo():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     code, _ = terminal.finish()
+    if how == 'other signal':
+        assert code == -signal.SIGUSR2
+        return
     number = signal.SIGINT if how == 'key' else signal.SIGTERM
     assert code == 128 + number
 

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Ctrl-C and its kin: nothing unfinished is left, the exit code tells, and nothing hangs."""
 
+import ctypes
 import os
+import platform
 import pty
+import re
+import resource
 import signal
 import struct
 import subprocess
@@ -17,6 +21,17 @@ from vetting import build
 # As many as the library takes without being asked.
 SLOW_ITERATIONS = 32 << 20
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+# Those that end a program by default, beside these.
+OTHERS = ['SIGQUIT', 'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGUSR2', 'SIGSEGV', 'SIGALRM', 'SIGXCPU',
+          'SIGVTALRM', 'SIGPROF', 'SIGSYS', 'SIGIO', 'SIGPWR', 'SIGSTKFLT', 'SIGRTMIN', 'SIGRTMAX']
+OTHERS = [getattr(signal, name) for name in OTHERS if hasattr(signal, name)]
+TGKILL = {'x86_64': 234, 'aarch64': 131}
+
+
+def without_core():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def start(*words, **options):
@@ -208,3 +223,93 @@ def test_interrupted_bar_ends_its_line(endless, tmp_path):
             process.kill()
             os.close(master)
         assert shown.endswith(b'\n')
+
+
+@pytest.mark.parametrize('words', [[], ['--no-sandbox']])
+@pytest.mark.parametrize('number', OTHERS)
+def test_other_signals_end_as_by_default_and_leave_nothing_unfinished(endless, tmp_path, number, words):
+    """Seen: the unfinished file, decrypted data perhaps, was left by all but SIGINT, SIGTERM and SIGHUP. And a SIGSYS
+    of another process was taken for an attack."""
+    process = start('convert', *words, endless, tmp_path / 'out.raw', preexec_fn=without_core)
+    try:
+        wait_until(lambda: hidden_file_grows(tmp_path), process)
+        process.send_signal(number)
+        _, text = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == -number and text == b''
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(platform.machine() not in TGKILL, reason='the number of tgkill is not known here')
+@pytest.mark.parametrize('number', [signal.SIGSEGV, signal.SIGBUS])
+def test_fault_in_a_thread_of_a_copy_leaves_nothing_unfinished(endless, tmp_path, number):
+    """All other signals are held back there, and reach the program by its first thread."""
+    process = start('convert', '-m', '2', endless, tmp_path / 'out.raw', preexec_fn=without_core)
+    try:
+        wait_until(lambda: hidden_file_grows(tmp_path), process)
+        threads = [int(name) for name in os.listdir(f'/proc/{process.pid}/task') if int(name) != process.pid]
+        ctypes.CDLL(None).syscall(TGKILL[platform.machine()], process.pid, threads[0], int(number))
+        assert process.wait(30) == -number
+    finally:
+        process.kill()
+    assert os.listdir(tmp_path) == []
+
+
+def test_limit_of_processor_time_leaves_nothing_unfinished(endless, tmp_path):
+    def limit():
+        without_core()
+        resource.setrlimit(resource.RLIMIT_CPU, (1, 60))
+
+    process = start('convert', endless, tmp_path / 'out.raw', preexec_fn=limit)
+    try:
+        assert process.wait(60) == -signal.SIGXCPU
+    finally:
+        process.kill()
+    assert os.listdir(tmp_path) == []
+
+
+def test_other_signals_that_are_ignored_stay_ignored(endless, tmp_path):
+    process = start('convert', endless, tmp_path / 'out.raw',
+                    preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN)
+                                        for number in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM)])
+    try:
+        wait_until(lambda: hidden_file_grows(tmp_path), process)
+        for number in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM):
+            process.send_signal(number)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, text = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and text.count(b'\n') == 1
+
+
+@pytest.mark.parametrize('words', [['convert', '{image}', '{out}'], ['convert', '-q', '{image}', '{out}'],
+                                   ['convert', '{image}', '-'], ['digest', '{image}']])
+def test_sigusr1_prints_the_progress_and_ends_nothing(endless, tmp_path, words):
+    with open('/dev/null', 'wb') as null:
+        process = start(*[word.format(image=endless, out=tmp_path / 'out.raw') for word in words], stdout=null)
+    try:
+        wait_until(lambda: processor_seconds(process) > 0.3, process)
+        for _ in range(2):
+            process.send_signal(signal.SIGUSR1)
+            assert re.fullmatch(rb' {0,3}\d+%(  +[\d.]+ [KMG]iB/s  +[\d:.]+( s)? left)?\n', process.stderr.readline())
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+    assert os.listdir(tmp_path) == []
+
+
+def test_sigusr1_before_there_is_progress_leaves_nothing_unfinished(slow_to_open):
+    process = start('convert', *slow_to_open, slow_to_open[0].with_name('out'))
+    try:
+        wait_until(lambda: processor_seconds(process) > 0.2, process)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(10) == -signal.SIGUSR1
+    finally:
+        process.kill()
+    assert not [name for name in os.listdir(slow_to_open[0].parent) if name.startswith('.')]

@@ -207,18 +207,7 @@ def test_owner_is_kept_by_root_and_taken_by_others(image, tmp_path):
 
 
 def as_nobody(tool, place, *words):
-    """Runs a copy of the tool in a directory that only its descriptor leads to: the directories of a test
-    session are root's alone."""
-    descriptor, program = os.open(place, os.O_PATH), os.open(tool, os.O_PATH)
-    try:
-        return subprocess.run([f'/proc/self/fd/{program}', words[0],
-                               *[f'/proc/self/fd/{descriptor}/{word}' for word in words[1:]]],
-                              user=NOBODY, group=NOBODY, extra_groups=[], timeout=toolrun.TIMEOUT,
-                              pass_fds=[descriptor, program], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    finally:
-        os.close(descriptor)
-        os.close(program)
+    return toolrun.run_as(NOBODY, NOBODY, [], tool, place, *words)
 
 
 @ROOT_ONLY
@@ -596,6 +585,70 @@ def test_name_that_something_else_has_taken_meanwhile_is_left_alone(waiting, exi
     assert 'out: the finished file cannot be given its name: ' in text.replace('link:', 'out:')
     assert [(name, os.lstat(place / name).st_ino) for name in os.listdir(place)] == seen[0]
     assert secret.read_bytes() == before and (place.parent / 'other').read_bytes() == b'other'
+
+
+@pytest.mark.parametrize('existed', [False, True])
+def test_link_that_leads_elsewhere_at_the_end_fails(waiting, existed):
+    """Seen: what it led to at the start was replaced, with status 0, and the link led to no disk."""
+    convert, place, _ = waiting
+    for name in ['out', 'other'] if existed else ['other']:
+        (place / name).write_bytes(b'old')
+    link = place.parent / 'link'
+    code, text = convert(lambda path: (link.unlink(), link.symlink_to('place/other')), link=True)
+    assert code == 1 and f'{link}: the finished file cannot be given its name: ' in text
+    assert all(path.read_bytes() == b'old' for path in place.iterdir())
+
+
+def test_directory_that_is_exchanged_at_the_end_fails(waiting):
+    convert, place, _ = waiting
+    moved = place.with_name('moved')
+    code, text = convert(lambda path: (place.rename(moved), place.mkdir(), (place / 'out').write_bytes(b'other')))
+    assert code == 1 and 'the finished file cannot be given its name: ' in text
+    assert (place / 'out').read_bytes() == b'other' and list(moved.iterdir()) == []
+
+
+def test_empty_file_that_is_filled_meanwhile_is_not_replaced(waiting):
+    """An empty file may be one of the chain, since it has nothing to lose."""
+    convert, place, _ = waiting
+    (place / 'out').touch()
+    code, text = convert(lambda path: path.write_bytes(b'filled'))
+    assert code == 1 and 'filled meanwhile' in text and (place / 'out').read_bytes() == b'filled'
+
+
+def open_for_writing(pid):
+    """Is a .part file open for writing there?"""
+    for number in os.listdir(f'/proc/{pid}/fd'):
+        try:
+            if os.readlink(f'/proc/{pid}/fd/{number}').endswith('.part'):
+                with open(f'/proc/{pid}/fdinfo/{number}') as file:
+                    flags = int(re.search(r'flags:\s*(\d+)', file.read())[1], 8)
+                if flags & os.O_ACCMODE != os.O_RDONLY:
+                    return True
+        except FileNotFoundError:
+            pass
+    return False
+
+
+@pytest.mark.skipif(shutil.which('strace') is None, reason='needs strace')
+def test_file_that_took_the_hidden_name_just_before_the_rename_is_an_error(image, tmp_path):
+    """Seen: the last look and the rename are two steps; the other file got the name, with status 0."""
+    place, log = tmp_path / 'place', tmp_path / 'log'
+    place.mkdir()
+    process = subprocess.Popen(['strace', '-f', '-o', log, '-e', 'trace=renameat,renameat2,openat', '-e',
+                                'inject=renameat,renameat2:delay_enter=3000000', toolrun.TOOL, 'convert',
+                                '--no-sandbox', image, place / 'out'], stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: unfinished(place), process)
+        pid = int(log.read_text().split()[0])
+        wait_for(lambda: not open_for_writing(pid) and
+                 (place / unfinished(place)[0]).stat().st_size == len(CONTENT), process)
+        (place / 'new').write_bytes(b'other')
+        os.rename(place / 'new', place / unfinished(place)[0])
+        _, text = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1 and b'leads to another file than the finished one' in text, text
+    assert (place / 'out').read_bytes() == b'other'
 
 
 @pytest.mark.parametrize('change', [write_new, lambda path: path.symlink_to('../secret.qcow2'),

@@ -29,6 +29,20 @@ def run(*args, **options):
     return subprocess.run([TOOL, *[os.fspath(a) for a in args]], timeout=TIMEOUT, **options)
 
 
+def run_as(user, group, groups, tool, place, *words):
+    """Runs a copy of the tool for another user, in a directory that only its descriptor leads to: the directories of
+    a test session are root's alone. Words that begin with a dash, and the first, are no names in there."""
+    descriptor, program = os.open(place, os.O_PATH), os.open(tool, os.O_PATH)
+    try:
+        named = [word if word.startswith('-') else f'/proc/self/fd/{descriptor}/{word}' for word in words[1:]]
+        return subprocess.run([f'/proc/self/fd/{program}', words[0], *named], user=user, group=group,
+                              extra_groups=groups, timeout=TIMEOUT, pass_fds=[descriptor, program],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        os.close(descriptor)
+        os.close(program)
+
+
 def good(*args, **options):
     """The same for a run that must succeed without a word on standard error."""
     result = run(*args, **options)
