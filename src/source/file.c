@@ -195,10 +195,17 @@ int qcow2_source_from_path_at(int directory, const char *file, const char *name,
         (void)close(fd);
         return r;
     }
-#ifdef __linux__ /* others give /dev/fd/N the offset of N */
-    ((struct file *)source_ret->ctx)->own_offset = true;
-#endif
+    q2_source_opened_here(source_ret);
     return 0;
+}
+
+void q2_source_opened_here(struct qcow2_source *source)
+{
+#ifdef __linux__ /* others give /dev/fd/N the offset of N */
+    ((struct file *)source->ctx)->own_offset = true;
+#else
+    (void)source;
+#endif
 }
 
 bool q2_source_has_own_offset(const struct qcow2_source *source)

@@ -7,6 +7,9 @@
 
 #include <qcow2.h>
 
+/* For a source of qcow2_source_from_fd whose file the library has opened: no one else shares its file offset. */
+void q2_source_opened_here(struct qcow2_source *source);
+
 /* Whether the source opened its file itself: then nothing depends on where the offset of its descriptor
  * stands. */
 bool q2_source_has_own_offset(const struct qcow2_source *source);

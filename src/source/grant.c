@@ -18,6 +18,7 @@
 #include <qcow2.h>
 
 #include "base/error.h"
+#include "source/file.h"
 #include "source/open_file.h"
 #include "source/path.h"
 
@@ -175,8 +176,10 @@ static int grant_fd(const struct qcow2_reference *reference, int fd,
     free(name);
     if (r < 0) {
         (void)close(fd);
+        return r;
     }
-    return r;
+    q2_source_opened_here(source_ret);
+    return 0;
 }
 
 static bool is_valid(const struct qcow2_grant_directories *allowed)

@@ -190,3 +190,24 @@ def test_holes_of_image_files_are_seen_without_opening_them_again(sandbox, tmp_p
                             stderr=subprocess.PIPE, timeout=60, check=True)
     counters = [json.loads(line) for line in result.stderr.splitlines()]
     assert counters and not any(counter['bytes_read'] for counter in counters)
+
+
+@pytest.mark.parametrize('command', ['convert', 'compare'])
+def test_holes_of_granted_files_are_seen_without_opening_them_again(sandbox, tmp_path, monkeypatch, command):  # noqa: F811
+    """Seen: of a parent and a data file, which the grant had opened, all holes were read."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('base.raw', 'data.raw'):
+        with open(name, 'wb') as file:
+            file.truncate(8 << 30)
+    image, second = tmp_path / 'image', tmp_path / 'other'
+    for kind in (['-b', 'base.raw', '-F', 'raw'], ['-o', 'data_file=data.raw,preallocation=metadata']):
+        qemu_img('create', '-q', '-f', 'qcow2', *kind, image, '8G')
+        if command == 'compare':
+            qemu_img('create', '-q', '-f', 'qcow2', second, '8G')
+        result = subprocess.run([toolrun.TOOL, command, '--require-sandbox', '--stats=json', '-q', image, second],
+                                stderr=subprocess.PIPE, timeout=60, check=True)
+        counters = [json.loads(line) for line in result.stderr.splitlines()]
+        # qemu-img writes a block of a data file that it makes.
+        assert counters and all(counter['bytes_read'] <= 4096 for counter in counters), kind
+        image.unlink()
+        second.unlink()
