@@ -356,14 +356,14 @@ static void the_walk_has_an_end_in_components(void **state)
     const struct place *place = *state;
     char target[2 * PAIRS + 8], path[32];
 
-    for (size_t i = 0; i < PAIRS; i++) {
-        memcpy(target + 2 * i, "./", 2);
+    for (int i = 0; i < 2 * PAIRS; i++) {
+        target[i] = i % 2 == 0 ? '.' : '/';
     }
-    (void)strcpy(target + (size_t)2 * PAIRS, "inner");
+    (void)snprintf(target + (size_t)2 * PAIRS, 8, "%s", "inner");
     assert_int_equal(symlinkat(target, place->top, "far1"), 0);
-    (void)strcpy(target + (size_t)2 * PAIRS, "far1");
+    (void)snprintf(target + (size_t)2 * PAIRS, 8, "%s", "far1");
     assert_int_equal(symlinkat(target, place->top, "far2"), 0);
-    (void)strcpy(target + (size_t)2 * PAIRS, "far2");
+    (void)snprintf(target + (size_t)2 * PAIRS, 8, "%s", "far2");
     assert_int_equal(symlinkat(target, place->top, "far3"), 0);
     (void)snprintf(path, sizeof path, "far2/file");
     opens(place, path, "inner");
