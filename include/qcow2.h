@@ -700,7 +700,7 @@ struct qcow2_check_options {
     size_t size;
     /* Memory. 0: 64 MiB and a byte for each byte stored, but no more than 1 GiB. */
     uint64_t max_memory_bytes;
-    /* Work, in table entries of 8 bytes. 0: 2^28 and one for each byte stored, but no more than 2^34.
+    /* Work, in table entries of 8 bytes. 0: 2^26 and one for each byte stored, but no more than 2^34.
      * Entries in holes of the file count too.
      * UINT64_MAX: no bound. */
     uint64_t max_entries;

@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #ifdef __linux__
+#include <linux/magic.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #endif
 #include <unistd.h>
 
@@ -46,6 +48,18 @@ static int look(struct output_path *where)
 #endif
 }
 
+static bool is_procfs(int fd)
+{
+#ifdef __linux__
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+#else
+    (void)fd;
+    return false;
+#endif
+}
+
 /* Opens the directory of `path`, which is relative to the directory opened before, in place of that one. */
 static bool enter_directory(struct output_path *where, const char *path)
 {
@@ -62,6 +76,7 @@ static bool enter_directory(struct output_path *where, const char *path)
             close(where->directory_fd);
         }
         where->directory_fd = fd;
+        where->by_descriptor = where->by_descriptor || is_procfs(fd);
     }
     free(directory);
     return fd >= 0;
@@ -293,7 +308,7 @@ static bool leads_to(const struct output_path *where, int fd)
     struct stat finished;
     struct stat now;
 
-    return fd < 0 ||
+    return fd < 0 || where->by_descriptor ||
            (fstat(fd, &finished) == 0 && stat(where->path, &now) == 0 && is_same(&finished, &now));
 }
 

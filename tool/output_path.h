@@ -15,6 +15,9 @@ struct output_path {
     /* Of a regular file, or of one that does not exist: */
     int directory_fd; /* the directory that has it, or will */
     char *name;       /* its name in there, which is no symbolic link; owned */
+    /* The path goes by the number of a descriptor (/dev/fd/N), which goes on leading to the old file when another
+     * has its name. */
+    bool by_descriptor;
 };
 
 /* Resolves `path`, symbolic links at its end included, also one whose target does not exist. Nothing is

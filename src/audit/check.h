@@ -32,7 +32,7 @@
  *
  * The most memory, likewise: each cluster that is in use has an L2 entry and a refcount, so the 4 bytes for it
  * are at most half of what is stored for it. */
-#define Q2_CHECK_SPARE_ENTRIES (UINT64_C(1) << 28)
+#define Q2_CHECK_SPARE_ENTRIES (UINT64_C(1) << 26)
 #define Q2_CHECK_MAX_ENTRIES   (UINT64_C(1) << 34)
 #define Q2_CHECK_SPARE_BYTES   (UINT64_C(64) << 20)
 #define Q2_CHECK_MAX_BYTES     (UINT64_C(1) << 30)
