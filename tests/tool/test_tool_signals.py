@@ -25,8 +25,9 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 # Those that end a program by default, beside these.
 OTHERS = ['SIGQUIT', 'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGUSR2', 'SIGSEGV', 'SIGALRM', 'SIGXCPU',
-          'SIGVTALRM', 'SIGPROF', 'SIGSYS', 'SIGIO', 'SIGPWR', 'SIGSTKFLT', 'SIGRTMIN', 'SIGRTMAX']
-OTHERS = [getattr(signal, name) for name in OTHERS if hasattr(signal, name)]
+          'SIGVTALRM', 'SIGPROF', 'SIGSYS', 'SIGIO', 'SIGPWR', 'SIGSTKFLT', 'SIGRTMAX']
+# SIGRTMIN of glibc is a signal that musl keeps for itself.
+OTHERS = [getattr(signal, name) for name in OTHERS if hasattr(signal, name)] + [signal.SIGRTMIN + 1]
 TGKILL = {'x86_64': 234, 'aarch64': 131}
 
 
