@@ -435,7 +435,7 @@ def test_signal_while_the_key_is_awaited_leaves_nothing_behind(tmp_path):
     assert os.listdir(place) == []
 
 
-def test_signal_of_another_process_is_not_taken_for_an_attack(tmp_path):
+def test_signal_of_another_process_is_not_taken_for_an_attack(sandbox, tmp_path):
     """Seen: after `kill -SYS` the message told of system call number 0 and an attack."""
     image = tmp_path / 'luks.qcow2'
     encrypted(image, '1M', 'write -P 5 0 512k')

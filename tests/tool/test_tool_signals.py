@@ -28,6 +28,9 @@ OTHERS = ['SIGQUIT', 'SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGUSR
           'SIGVTALRM', 'SIGPROF', 'SIGSYS', 'SIGIO', 'SIGPWR', 'SIGSTKFLT', 'SIGRTMAX']
 # SIGRTMIN of glibc is a signal that musl keeps for itself.
 OTHERS = [getattr(signal, name) for name in OTHERS if hasattr(signal, name)] + [signal.SIGRTMIN + 1]
+# A sanitizer leaves the program its faults.
+OWN_FAULTS = {**os.environ, 'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') +
+              ':handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0'}
 TGKILL = {'x86_64': 234, 'aarch64': 131}
 
 
@@ -231,7 +234,7 @@ def test_interrupted_bar_ends_its_line(endless, tmp_path):
 def test_other_signals_end_as_by_default_and_leave_nothing_unfinished(endless, tmp_path, number, words):
     """Seen: the unfinished file, decrypted data perhaps, was left by all but SIGINT, SIGTERM and SIGHUP. And a SIGSYS
     of another process was taken for an attack."""
-    process = start('convert', *words, endless, tmp_path / 'out.raw', preexec_fn=without_core)
+    process = start('convert', *words, endless, tmp_path / 'out.raw', preexec_fn=without_core, env=OWN_FAULTS)
     try:
         wait_until(lambda: hidden_file_grows(tmp_path), process)
         process.send_signal(number)
@@ -246,7 +249,7 @@ def test_other_signals_end_as_by_default_and_leave_nothing_unfinished(endless, t
 @pytest.mark.parametrize('number', [signal.SIGSEGV, signal.SIGBUS])
 def test_fault_in_a_thread_of_a_copy_leaves_nothing_unfinished(endless, tmp_path, number):
     """All other signals are held back there, and reach the program by its first thread."""
-    process = start('convert', '-m', '2', endless, tmp_path / 'out.raw', preexec_fn=without_core)
+    process = start('convert', '-m', '2', endless, tmp_path / 'out.raw', preexec_fn=without_core, env=OWN_FAULTS)
     try:
         wait_until(lambda: hidden_file_grows(tmp_path), process)
         threads = [int(name) for name in os.listdir(f'/proc/{process.pid}/task') if int(name) != process.pid]

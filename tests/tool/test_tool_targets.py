@@ -647,7 +647,9 @@ def test_file_that_took_the_hidden_name_just_before_the_rename_is_an_error(image
         _, text = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 1 and b'leads to another file than the finished one' in text, text
+    assert b'leads to another file than the finished one' in text, text
+    if b'ptrace' not in text:  # a sanitizer that looks for leaks ends with a code of its own under strace
+        assert process.returncode == 1
     assert (place / 'out').read_bytes() == b'other'
 
 
