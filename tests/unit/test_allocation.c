@@ -321,6 +321,9 @@ static void files_are_not_found_without_memory_and_nothing_is_held(void **state)
     long before = live;
 
     (void)state;
+    if (root_is_another()) {
+        skip();
+    }
     for (int which = 0; which < 3; which++) {
         struct qcow2_error err = QCOW2_ERROR_INIT;
         unsigned needed;

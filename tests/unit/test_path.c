@@ -153,7 +153,9 @@ static void check_inside(const struct place *place)
     opens(place, "./../top/file", "top");
     opens(place, "reenter", "top");
     (void)snprintf(absolute, sizeof absolute, "%s/top/inner/file", place->root);
-    opens(place, absolute, "inner");
+    if (!root_is_another()) {
+        opens(place, absolute, "inner");
+    }
 }
 
 static void check_outside(const struct place *place)
@@ -288,6 +290,9 @@ static void a_directory_that_is_held_keeps_its_place(void **state)
     char first[128], moved[128], file[160];
     int held;
 
+    if (root_is_another()) {
+        skip();
+    }
     (void)snprintf(first, sizeof first, "%s/first", place->root);
     (void)snprintf(moved, sizeof moved, "%s/moved", place->root);
     assert_int_equal(mkdir(first, 0700), 0);

@@ -557,6 +557,9 @@ static void a_file_beneath_is_granted_by_any_way_that_leads_to_it(void **state)
     char sub[112], inner[128], link[112], beside[112], name[160];
 
     (void)state;
+    if (root_is_another()) {
+        skip();
+    }
     snprintf(sub, sizeof sub, "%s/sub", directory);
     snprintf(inner, sizeof inner, "%s/inner", sub);
     snprintf(link, sizeof link, "%s/link", directory);
@@ -620,6 +623,9 @@ static void what_is_held_is_granted_whatever_its_name_means_since(void **state)
     int format = QCOW2_FORMAT_RAW, fd;
 
     (void)state;
+    if (root_is_another()) {
+        skip();
+    }
     snprintf(first, sizeof first, "%s/first", directory);
     snprintf(second, sizeof second, "%s/second", directory);
     snprintf(link, sizeof link, "%s/link", directory);
