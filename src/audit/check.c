@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/sized.h"
 
 static void count(struct q2_check *check, int kind, uint64_t times)
 {
@@ -124,24 +125,11 @@ static int check_all(struct q2_check *check)
 static int take_options(const struct qcow2_check_options *from,
                         struct qcow2_check_options *options_ret, struct qcow2_error *err)
 {
-    const size_t known = sizeof *options_ret;
-
     *options_ret = (struct qcow2_check_options)QCOW2_CHECK_OPTIONS_INIT;
     if (from == NULL) {
         return 0;
     }
-    if (from->size < known) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT, "the options' size of %zu bytes is below %zu",
-                            from->size, known);
-    }
-    for (size_t i = known; i < from->size; i++) {
-        if (((const unsigned char *)from)[i] != 0) {
-            return q2_error_set(err, QCOW2_E_ARGUMENT,
-                                "the options use byte %zu, which this version does not know", i);
-        }
-    }
-    memcpy(options_ret, from, known);
-    return 0;
+    return q2_sized_copy(options_ret, from, from->size, sizeof *options_ret, err);
 }
 
 /* a + b, but at most `most`. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/sized.h"
 #include "format/layout.h"
 
 /* The caller's options in a struct of ours: what it did not know of is zero, and what we do not know of
@@ -19,22 +20,15 @@ static int take_options(const struct qcow2_options *from, struct qcow2_options *
                            QCOW2_OPEN_ZEROS_PAST_END | QCOW2_OPEN_VM_STATE |
                            QCOW2_OPEN_METADATA_CHAIN | QCOW2_OPEN_SNAPSHOT_INDEX;
     bool by_index;
+    int r;
 
     *options_ret = (struct qcow2_options)QCOW2_OPTIONS_INIT;
     if (from == NULL) {
         return 0;
     }
-    if (from->size < known) {
-        return q2_error_set(err, QCOW2_E_ARGUMENT, "the options' size of %zu bytes is below %zu",
-                            from->size, known);
+    if ((r = q2_sized_copy(options_ret, from, from->size, known, err)) < 0) {
+        return r;
     }
-    for (size_t i = known; i < from->size; i++) {
-        if (((const unsigned char *)from)[i] != 0) {
-            return q2_error_set(err, QCOW2_E_ARGUMENT,
-                                "the options use byte %zu, which this version does not know", i);
-        }
-    }
-    memcpy(options_ret, from, known);
     options_ret->size = known; /* what lies behind is the caller's, and not copied */
     if ((from->flags & ~flags) != 0) {
         return q2_error_set(err, QCOW2_E_ARGUMENT,

@@ -64,7 +64,7 @@ static int set_up(void **state)
     static struct place place;
     char path[128];
 
-    strcpy(place.root, "/tmp/qcow2-beneath-XXXXXX");
+    (void)snprintf(place.root, sizeof place.root, "/tmp/qcow2-path-XXXXXX");
     assert_non_null(mkdtemp(place.root));
     (void)snprintf(path, sizeof path, "%s/top", place.root);
     assert_int_equal(mkdir(path, 0700), 0);
